@@ -7,17 +7,18 @@ __all__ = ['setup', 'to_uint8', 'show_images', 'Palette', 'pca_palette', 'pca_rg
            'show_quiver', 'read_log', 'running_mean', 'show_curves', 'contact_sheet', 'save_grid', 'save_video',
            'show_video']
 
-# %% ../nbs/01_viz.ipynb #60265d79
-import base64, io, json, math, os
+# %% ../nbs/01_viz.ipynb #f18093a8
+import base64, io, json, math
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
-# %% ../nbs/01_viz.ipynb #4f7ccc72
+# %% ../nbs/01_viz.ipynb #cb56a6de
 import av, numpy as np, torch, torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
+from .core import atomic_write
 
 # %% ../nbs/01_viz.ipynb #6c6286a7
 def setup(
@@ -263,16 +264,7 @@ def contact_sheet(
             sheet[i*(h+gap):i*(h+gap)+h, j*(w+gap):j*(w+gap)+w] = img
     return sheet
 
-# %% ../nbs/01_viz.ipynb #9e12cbb6
-def _replace(path, write):
-    "`write(temporary path)`, then rename: a reader or a killed process never meets half a file"
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(f".{os.getpid()}.{path.name}")
-    try: write(tmp); os.replace(tmp, path)
-    finally: tmp.unlink(missing_ok=True)
-    return path
-
+# %% ../nbs/01_viz.ipynb #997acccf
 def save_grid(
     path:str|Path, # .jpg or .png; its folder is made
     rows, # list of rows of images
@@ -280,9 +272,10 @@ def save_grid(
 ) -> Path:
     "Save images as one contact sheet"
     img = Image.fromarray(contact_sheet(rows, gap))
-    return _replace(path, lambda p: img.save(p, quality=90))
+    atomic_write(path, lambda p: img.save(p, quality=90))
+    return Path(path)
 
-# %% ../nbs/01_viz.ipynb #6eb88b85
+# %% ../nbs/01_viz.ipynb #2f5ed3dc
 def save_video(
     path:str|Path, # .mp4; its folder is made
     frames, # iterable of images as in `to_uint8`, all of one size
@@ -291,7 +284,8 @@ def save_video(
     crf:int = 20, # quality, 0 (best) to 51
 ) -> Path:
     "Write frames as H.264, yuv420p; an existing file is replaced once the new one is complete"
-    return _replace(path, lambda p: _encode(p, iter(frames), Fraction(fps).limit_denominator(100_000), metadata or {}, crf))
+    atomic_write(path, lambda p: _encode(p, iter(frames), Fraction(fps).limit_denominator(100_000), metadata or {}, crf))
+    return Path(path)
 
 def _encode(path, frames, fps, metadata, crf):
     first = next(frames, None)
