@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['full_precision', 'standardise', 'Reweighted', 'WSConv2d', 'WSConv3d', 'SNConv2d', 'SNConv3d', 'SNLinear',
            'power_iteration', 'fold', 'conv', 'GroupNorm', 'norm', 'AdaGN', 'resample', 'ResBlock', 'Head',
-           'ResNetFeatures', 'resnet']
+           'run_blocks', 'ResNetFeatures', 'resnet']
 
-# %% ../nbs/10_layers.ipynb #6e045370
+# %% ../nbs/10_layers.ipynb #dec8eba1
 import copy, math
 from contextlib import nullcontext
 from functools import partial
-import torch, torchvision
+import torch, torchvision, torch.utils.checkpoint
 import torch.nn as nn, torch.nn.functional as F
 from torch import Tensor
 
@@ -225,6 +225,19 @@ class Head(nn.Sequential):
     "The end of every network: group norm, ReLU, convolution with bias"
     def __init__(self, dim, c_in, c_out, k=3, *, zero_scale:float|None=None, groups=32):
         super().__init__(norm(c_in, groups), nn.ReLU(), conv(dim, c_in, c_out, k, sn=True, gain=zero_scale))
+
+# %% ../nbs/10_layers.ipynb #b97941e9
+def run_blocks(
+    blocks, # residual blocks, in order
+    x:Tensor, # input of the first
+    e:Tensor|None = None, # embedding of all
+    *,
+    checkpoint:bool = False, # while training, keep only the blocks' inputs and compute the rest again in the backward pass
+) -> Tensor: # output of the last
+    "Apply `blocks` one after the other"
+    for b in blocks:
+        x = torch.utils.checkpoint.checkpoint(b, x, e, use_reentrant=False) if checkpoint and torch.is_grad_enabled() else b(x, e)
+    return x
 
 # %% ../nbs/10_layers.ipynb #3d118657
 class ResNetFeatures(torchvision.models.ResNet):
