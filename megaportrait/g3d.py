@@ -10,34 +10,35 @@ import torch
 from functools import partial
 from torch import Tensor, nn
 
-# %% ../nbs/15_g3d.ipynb #4b1e3f5e
+# %% ../nbs/15_g3d.ipynb #f0f6b685
 from .core import BaseCfg
-from .layers import Head, ResBlock, resample
+from .layers import Head, ResBlock, resample, run_blocks
 
-# %% ../nbs/15_g3d.ipynb #3c9c50f9
+# %% ../nbs/15_g3d.ipynb #0cc2631b
 class G3d(nn.Module):
     "Repair the canonical volume: the U-Net of Fig. 9c"
     def __init__(self, cfg:BaseCfg):
         super().__init__()
         c, ws = cfg.vol_ch, cfg.g3d_widths
         block = partial(ResBlock, 3, groups=cfg.groups, skip3x3=cfg.skip3x3)
-        self.factors = cfg.g3d_factors
+        self.factors, self.checkpoint = cfg.g3d_factors, cfg.checkpoint
         self.down = nn.ModuleList(block(i, o) for i, o in zip((c, *ws), ws[:-1]))
         self.turn, self.middle = block(ws[-2], ws[-1]), block(ws[-1], ws[-1])
         self.up = nn.ModuleList(block(i, o) for i, o in zip(ws[:0:-1], ws[-2::-1]))
         self.skip = nn.ModuleList(block(w, w) for w in ws[-2::-1])
-        self.out = nn.Sequential(block(ws[0], c), Head(3, c, c, 3, groups=cfg.groups))
+        self.last, self.head = block(ws[0], c), Head(3, c, c, 3, groups=cfg.groups)
 
     def forward(
         self,
         v:Tensor, # (B, C, D, H, W) canonical volume, w_s2c o v_s
     ) -> Tensor: # (B, C, D, H, W)
+        run = lambda block, v: run_blocks([block], v, checkpoint=self.checkpoint)
         taps = []
         for down, f in zip(self.down, self.factors):
-            taps.append(v := down(v))
+            taps.append(v := run(down, v))
             v = resample(v, f)
-        v = self.turn(v)
-        v = v + self.middle(v)
+        v = run(self.turn, v)
+        v = v + run(self.middle, v)
         for up, skip, f in zip(self.up, self.skip, self.factors[::-1]):
-            v = resample(up(v), tuple(1/o for o in f)) + skip(taps.pop())
-        return self.out(v)
+            v = resample(run(up, v), tuple(1/o for o in f)) + run(skip, taps.pop())
+        return self.head(run(self.last, v))
