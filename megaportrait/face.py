@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['canonical_mesh', 'mesh_triangles', 'flip_index', 'FaceError', 'Unreadable', 'NoFace', 'ManyFaces', 'read_image',
            'Video', 'read_video', 'Face', 'fit_pose', 'as_picture', 'pose_box', 'Tracker', 'Track', 'track',
-           'check_faces']
+           'check_faces', 'crop_boxes', 'smooth_poses', 'crop', 'crop_frames', 'crop_track']
 
 # %% ../nbs/03_face.ipynb #82c684f5
 import os
@@ -347,3 +347,79 @@ def check_faces(
     if 1 - found.mean() > lost: raise NoFace(f'{name}: the face is lost in {(~found).sum()} of {len(found)} frames; cut the video to the part that shows it')
     if face is None and many > .1:
         raise ManyFaces(f'{name}: {n.max()} faces in {many:.0%} of the frames; say which one with face=N (--face N), from the left, 0 first')
+
+# %% ../nbs/03_face.ipynb #ef6bb54e
+def _fill(
+    a:np.ndarray, # (T, N), NaN rows are gaps
+) -> np.ndarray: # (T, N)
+    "Close gaps linearly in time; before the first and after the last, hold"
+    ok = np.isfinite(a).all(1)
+    if not ok.any(): raise NoFace('the face was found in no frame, so there is no box to follow')
+    t = np.arange(len(a))
+    return np.stack([np.interp(t, t[ok], c[ok]) for c in a.T], 1)
+
+def _gauss(
+    a:np.ndarray, # (T, N)
+    sigma:float,  # frames; 0: as it is, inf: the mean
+) -> np.ndarray: # (T, N)
+    "Gaussian average over time; towards the ends, where it would be lopsided, the line of best fit with the same weights"
+    if sigma == 0 or len(a) == 1: return a
+    if np.isinf(sigma): return np.broadcast_to(a.mean(0), a.shape).copy()
+    u = np.arange(-int(3*sigma + 1), int(3*sigma + 1) + 1)
+    sums = lambda v, n: np.convolve(v, (np.exp(-.5*(u/sigma)**2)*u**n)[::-1])[len(u)//2:][:len(a)]
+    m0, m1, m2 = (sums(np.ones(len(a)), n)[:, None] for n in range(3))
+    y0, y1 = (np.stack([sums(c, n) for c in a.T], 1) for n in range(2))
+    return (m2*y0 - m1*y1)/(m0*m2 - m1**2)
+
+def crop_boxes(
+    box:'Track|np.ndarray', # a track, or boxes (T, 3) px, NaN where not found
+    smooth:float=12.,       # standard deviation in frames; inf: one box for the whole clip
+) -> np.ndarray: # (T, 3) float32 centre x, y and half side, px
+    "Smooth crop boxes of a clip"
+    b = np.asarray(getattr(box, 'box', box), np.float64)
+    b = _gauss(_fill(np.concatenate([b[:, :2], np.log(b[:, 2:])], 1)), smooth)
+    return np.concatenate([b[:, :2], np.exp(b[:, 2:])], 1).astype(np.float32)
+
+def smooth_poses(
+    pose:np.ndarray,  # (T, 4, 4), NaN where not found
+    smooth:float=1.,  # standard deviation in frames; 0: only fill the gaps
+) -> np.ndarray: # (T, 4, 4) float32
+    "Poses without gaps and without tremble: scale, the six numbers of the rotation and the shift are averaged"
+    s, R, t = P.split(torch.as_tensor(pose, dtype=torch.float64))
+    v = _gauss(_fill(torch.cat([s.log()[:, None], P.to_6d(R), t[:, :2]], 1).numpy()), smooth)
+    v = torch.as_tensor(v)
+    return P.similarity(P.from_6d(v[:, 1:7]), v[:, 0].exp(), v[:, 7:]).float().numpy()
+
+# %% ../nbs/03_face.ipynb #9f7a9bcb
+def crop(
+    x:np.ndarray,   # (H, W, 3) picture or (H, W) mask, uint8
+    box:np.ndarray, # (3,) centre x, y and half side, px
+    size:int,       # side of the result, px
+) -> np.ndarray: # (size, size, 3) or (size, size) uint8
+    "Cut a square out of a picture (its border repeated outside) or mask (zero outside)"
+    (h, w), (cx, cy, r) = x.shape[:2], (float(o) for o in box)
+    edge = int(4*max(1, 2*r/size)) + 1  # what the filter may look at beyond the box
+    (x0, y0), (x1, y1) = (int(np.floor(o - r)) - edge for o in (cx, cy)), (int(np.ceil(o + r)) + edge for o in (cx, cy))
+    xs, ys = (np.clip((a, b), 0, n) for a, b, n in ((x0, x1, w), (y0, y1, h)))
+    if xs[0] == xs[1] or ys[0] == ys[1]: raise FaceError(f'the crop box {(cx, cy, r)} lies outside of the {w} x {h} picture')
+    pad = [(ys[0] - y0, y1 - ys[1]), (xs[0] - x0, x1 - xs[1]), (0, 0)][:x.ndim]
+    part = np.pad(x[ys[0]:ys[1], xs[0]:xs[1]], pad, mode='edge' if x.ndim == 3 else 'constant')
+    return np.array(Image.fromarray(part).resize((size, size), Image.BICUBIC, box=(cx - r - x0, cy - r - y0, cx + r - x0, cy + r - y0)))
+
+def crop_frames(
+    frames:Iterable,  # of pictures or masks
+    boxes:np.ndarray, # (T, 3) px
+    size:int,         # px
+) -> Iterator[np.ndarray]: # (size, size, 3) or (size, size) uint8
+    "Crop frame by frame, as they come"
+    return (crop(x, b, size) for x, b in zip(frames, boxes))
+
+def crop_track(
+    landmarks:np.ndarray, # (T, 478, 3) px
+    pose:np.ndarray,      # (T, 4, 4) head → picture
+    boxes:np.ndarray,     # (T, 3) px
+) -> tuple[np.ndarray, np.ndarray]: # landmarks (T, 478, 3) in the crop, [-1, 1], and pose (T, 4, 4) head → crop
+    "Landmarks and poses in the coordinates of the crops"
+    b = torch.as_tensor(np.asarray(boxes, np.float32))
+    centre = np.concatenate([boxes[:, None, :2], np.zeros_like(boxes[:, None, :1])], 2)
+    return ((landmarks - centre)/boxes[:, None, 2:]).astype(np.float32), P.crop_pose(torch.as_tensor(pose), b[:, :2], b[:, 2]).numpy()
