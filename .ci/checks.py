@@ -1,0 +1,142 @@
+"""What `.ci/run` does, phase by phase: each prints its output, its time and its checks, the end counts them all.
+
+Needs nothing but Python. The package is installed into an environment of its own outside of the checkout. Times are
+limits as well: a phase that takes longer is stopped with all that it started (CI_SLACK=2 doubles them on a slow machine).
+"""
+import json, os, re, shutil, signal, subprocess, sys, tempfile, time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SLACK = float(os.environ.get("CI_SLACK", 1))
+MINUTES = dict(install=15, repository=5, tests=8, training=15, all=40)
+PREFIX = "pip install -e '.[dev]' && "  # of both lines of README: done once, in the install phase
+RUN = ROOT/"runs"/"base"  # where the default training writes
+# key of metrics.json, key that is taken off, least, most
+BARS = [("psnr", "psnr_copy_source", 6, None), ("cross_psnr", "cross_psnr_copy_source", 6, None), ("cross_psnr", "cross_psnr_copy_driver", 6, None),
+        ("closer_to_truth", None, .9, None), ("yaw_slope", None, .8, 1.2), ("pose_error_deg", None, None, 8)]
+results = []  # (passed, text)
+
+
+def check(ok, text):
+    results.append((bool(ok), text))
+    print(f"{'ok  ' if ok else 'FAIL'} {text}", flush=True)
+    return bool(ok)
+
+
+class Phase:
+    "Prints a heading and the seconds, turns an exception into a failed check"
+    def __init__(self, name): self.name = name
+    def __enter__(self): self.start = time.time(); print(f"\n--- {self.name}", flush=True); return self
+    def __exit__(self, kind, err, tb):
+        print(f"--- {self.name}: {time.time()-self.start:.0f} s", flush=True)
+        if kind and issubclass(kind, Exception): check(False, f"{self.name}: {kind.__name__}: {err}"); return True
+
+
+def shell(command, env, minutes, log=None):
+    "Run a line of bash; its exit code, None when it was stopped at the limit. What it started ends with it."
+    print("$ " + command, flush=True)
+    out = open(log, "wb") if log else None
+    p = subprocess.Popen(["bash", "-c", command], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT if log else None,
+                         start_new_session=True)
+    try: return p.wait(minutes*60*SLACK)
+    except subprocess.TimeoutExpired: return None
+    finally:
+        try: os.killpg(p.pid, signal.SIGKILL)
+        except ProcessLookupError: pass  # it ended by itself, with all its children
+        p.wait()
+        if out: out.close()
+
+
+def readme_lines():
+    "The two commands of README's first block: training, tests"
+    block = re.search(r"```(?:bash|sh)\n(.*?)```", (ROOT/"README.md").read_text(encoding="utf-8"), re.S)
+    lines = block[1].strip().splitlines() if block else []
+    if len(lines) != 2 or not all(o.startswith(PREFIX) for o in lines): raise ValueError(f"README's first block must be two lines that begin with {PREFIX!r}, found {lines}")
+    return [o[len(PREFIX):] for o in lines]
+
+
+def state():
+    "What git sees of the checkout: the tracked files as they are, and files that are neither tracked nor ignored"
+    git = lambda *a: subprocess.run(["git", *a], cwd=ROOT, text=True, capture_output=True, check=True).stdout
+    return git("status", "--porcelain", "-uall"), git("diff", "HEAD")
+
+
+def environment(work):
+    "PATH and settings of the new environment; no registry or model is reachable through the proxies that requests and pip honour"
+    env = {k: v for k, v in os.environ.items() if k not in ("IN_TEST", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "MPLBACKEND")}
+    env |= dict(PATH=f"{work}/venv/bin:{env['PATH']}", VIRTUAL_ENV=f"{work}/venv", IPYTHONDIR=f"{work}/ipython", MPLCONFIGDIR=f"{work}/mpl",
+                JUPYTER_RUNTIME_DIR=f"{work}/jupyter", XDG_CACHE_HOME=f"{work}/cache", TORCH_HOME=f"{work}/cache/torch", CI="true", PYTHONUNBUFFERED="1")
+    dead = "http://127.0.0.1:9"
+    return env, env | dict(http_proxy=dead, https_proxy=dead, HTTP_PROXY=dead, HTTPS_PROXY=dead, ALL_PROXY=dead, no_proxy="localhost,127.0.0.1", HF_HUB_OFFLINE="1")
+
+
+def install(work, env):
+    "uv resolves and installs in a tenth of pip's time; pip does where uv cannot"
+    env = {k: v for k, v in env.items() if k != "XDG_CACHE_HOME"}  # wheels may come from the user's cache
+    subprocess.run([sys.executable, "-m", "venv", f"{work}/venv"], check=True)
+    rc = shell("pip install -q uv && uv pip install -q -e '.[dev]'", env, MINUTES["install"])
+    if rc: print("uv did not do it, so pip", flush=True); rc = shell(PREFIX.removesuffix(" && "), env, MINUTES["install"])
+    check(rc == 0, "the package installs with its development tools")
+    check(shell("cd / && python -c 'import megaportrait, torch, torchvision; torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), .5)'", env, 2) == 0,
+          "the package imports, torch and torchvision fit each other")
+
+
+def repository(work, env):
+    "tests/: export, cleanliness, README, and what takes processes"
+    rc = shell(f"python -m pytest -q -p no:cacheprovider --durations=5 --junitxml={work}/junit.xml tests", env | dict(OMP_NUM_THREADS="1"), MINUTES["repository"])
+    if rc is None or not Path(f"{work}/junit.xml").exists(): return check(False, f"pytest in {MINUTES['repository']} minutes" if rc is None else "pytest runs")
+    for case in ET.parse(f"{work}/junit.xml").iter("testcase"):
+        if case.find("skipped") is not None: print(f"skip {case.get('name')}: {case.find('skipped').get('message')}"); continue
+        results.append((not any(case.find(o) is not None for o in ("failure", "error")), f"tests: {case.get('name')}"))
+
+
+def tests(work, env, line):
+    "README's second line: every notebook, then how much of each was executed"
+    start, log = time.time(), f"{work}/nbdev_test.log"
+    rc = shell(line, env | dict(OMP_NUM_THREADS="1"), MINUTES["tests"], log)
+    text = Path(log).read_text(encoding="utf-8", errors="replace")
+    print(text[-20_000:], flush=True)
+    names = [p.name for p in sorted((ROOT/"nbs").rglob("*.ipynb")) if not any(o[0] in "._" for o in p.relative_to(ROOT).parts)]
+    failed = re.findall(r"^\t(\S+\.ipynb)$", text.rsplit("Failed On The Following Notebooks", 1)[-1], re.M) if rc else []
+    if rc is None: check(False, f"nbdev_test in {MINUTES['tests']} minutes")
+    elif rc and not failed: check(False, f"nbdev_test ended with exit code {rc} and named no notebook")
+    else:
+        for n in names: results.append((n not in failed, n))
+        print(f"{len(names)-len(failed)} of {len(names)} notebooks pass in {time.time()-start:.0f} s; failed: {', '.join(failed) or 'none'}")
+    check(rc == 0 and shell("python tests/cells.py", env, 2) == 0, "nbdev_test executes at least 90 % of the code cells of every notebook")
+
+
+def training(env, line):
+    "README's first line, on all cores, and what the model reaches on people it never saw"
+    if RUN.exists(): RUN.rename(RUN.with_name(f"{RUN.name}.{int(time.time())}"))  # from nothing, not from an earlier run
+    rc = shell(line, env, MINUTES["training"])
+    check(rc == 0, f"the default training ends well within {MINUTES['training']} minutes" + ("" if rc == 0 else " (stopped)" if rc is None else f" (exit code {rc})"))
+    m = json.loads((RUN/"metrics.json").read_text(encoding="utf-8"))
+    for key, base, least, most in BARS:
+        value = m[key] - (m[base] if base else 0)
+        ok = (least is None or value >= least) and (most is None or value <= most)
+        check(ok, f"{key}{f' - {base}' if base else ''} = {value:.3f}" + (f", at least {least}" if least is not None else "") + (f", at most {most}" if most is not None else ""))
+
+
+def main():
+    begin, work = time.time(), Path(tempfile.mkdtemp(prefix="megaportrait-ci-"))
+    try:
+        train_line, test_line = readme_lines()
+        before, (env, offline) = state(), environment(work)
+        with Phase("install"): install(work, env)
+        if results[-1][0]:
+            with Phase("repository"): repository(work, offline)
+            with Phase("tests"): tests(work, offline, test_line)
+            with Phase("training"): training(offline, train_line)
+        check(state() == before, "the checkout is as it was")
+        check(time.time()-begin < MINUTES["all"]*60*SLACK, f"all of it within {MINUTES['all']} minutes: {(time.time()-begin)/60:.1f}")
+    except Exception as e: check(False, f"{type(e).__name__}: {e}")
+    finally: shutil.rmtree(work, ignore_errors=True)
+    failed = [t for ok, t in results if not ok]
+    print("\n" + "\n".join(f"FAIL {t}" for t in failed) if failed else "")
+    print(f"{len(results)-len(failed)} passed, {len(failed)} failed", flush=True)
+    return bool(failed)
+
+
+if __name__ == "__main__": sys.exit(main())

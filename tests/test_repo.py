@@ -1,0 +1,140 @@
+"""The repository is consistent: modules, notebooks and README agree, and nothing is in it that should not be.
+
+Whatever writes is tried on a copy, so nothing here changes the checkout.
+"""
+import filecmp, json, os, re, shutil, subprocess, sys
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+from cells import counts
+
+ROOT = Path(__file__).resolve().parents[1]
+CFG = ConfigParser(delimiters=["="]); CFG.read(ROOT/"settings.ini", encoding="utf-8")
+LIB = CFG["DEFAULT"]["lib_path"]
+HAND = {"__init__.py", "__main__.py"}  # the only files of the package that no notebook writes
+SKIP = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "_proc", "_docs")
+NBS = sorted(p for p in (ROOT/"nbs").rglob("*.ipynb") if not any(o[0] in "._" for o in p.relative_to(ROOT).parts))
+RUNS = [p for p in NBS if p.stem.startswith("train_") or p.stem == "evaluate"]
+name = lambda p: p.relative_to(ROOT/"nbs").as_posix()
+
+
+def cells(path, kind="code"): return [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == kind]
+
+
+@pytest.fixture
+def copy(tmp_path):
+    "What nbdev needs of the repository, elsewhere"
+    for o in ("settings.ini", "setup.py", "pyproject.toml", "README.md"): shutil.copy(ROOT/o, tmp_path)
+    for o in (LIB, "nbs"): shutil.copytree(ROOT/o, tmp_path/o, ignore=SKIP)
+    return tmp_path
+
+
+def nbdev(command, cwd):
+    env = {k: v for k, v in os.environ.items() if k != "IN_TEST"}  # with IN_TEST set, nbdev_export does nothing
+    r = subprocess.run([str(Path(sys.executable).parent/command)], cwd=cwd, env=env, text=True, capture_output=True, timeout=120)
+    assert r.returncode == 0, r.stdout + r.stderr
+
+
+def files(p): return {o.relative_to(p).as_posix() for o in p.rglob("*") if o.is_file() and not {"__pycache__", ".ipynb_checkpoints"} & set(o.parts)}
+
+
+def differences(a, b): return sorted(files(a) ^ files(b)) + [o for o in sorted(files(a) & files(b)) if not filecmp.cmp(a/o, b/o, shallow=False)]
+
+
+def test_package_is_what_the_notebooks_export(copy):
+    for o in (copy/LIB).rglob("*.py"):
+        if o.name not in HAND: o.unlink()  # so that a module whose notebook has gone is noticed
+    nbdev("nbdev_export", copy)
+    assert not (d := differences(ROOT/LIB, copy/LIB)), f"run nbdev_export and commit: {d}"
+
+
+def test_notebooks_are_clean(copy):
+    nbdev("nbdev_clean", copy)
+    assert not (d := differences(ROOT/"nbs", copy/"nbs")), f"run nbdev_clean and commit: {d}"
+
+
+def test_readme_is_what_the_index_says():
+    r = subprocess.run([sys.executable, str(ROOT/"tests"/"readme.py"), "--check"], text=True, capture_output=True, timeout=120)
+    assert r.returncode == 0, r.stdout + r.stderr
+
+
+@pytest.mark.parametrize("nb", NBS, ids=name)
+def test_notebook_is_small_and_whole(nb):
+    assert (kb := nb.stat().st_size/1000) <= 500, f"{kb:.0f} KB, at most 500: fewer or smaller pictures"
+    errors = [i for i, c in enumerate(cells(nb), 1) if any(o["output_type"] == "error" for o in c["outputs"])]
+    assert not errors, f"code cells {errors} hold a saved error"
+
+
+@pytest.mark.parametrize("nb", NBS, ids=name)
+def test_notebook_is_executed(nb):
+    run, off, total = counts(nb)
+    assert run >= .9*total, f"nbdev_test executes {run} of {total} code cells, {off} are switched off by eval: false"
+
+
+def test_cells_are_counted_by_nbdevs_rules(tmp_path):
+    "A cell with eval: false, one with a flag of tst_flags, an empty one and three that run"
+    src = ["1", "#| eval: false\n1", "#| slow\n1", "", "#| hide\n#| export\nx = 1", "# | slow-down is no flag\n1"]
+    nb = dict(cells=[dict(cell_type="code", id=str(i), metadata={}, source=s, outputs=[], execution_count=None) for i, s in enumerate(src)],
+              metadata=dict(kernelspec=dict(name="python3", language="python", display_name="python3")), nbformat=4, nbformat_minor=5)
+    (tmp_path/"a.ipynb").write_text(json.dumps(nb))
+    assert counts(tmp_path/"a.ipynb", ["slow", "gpu"]) == (3, 1, 5)
+
+
+@pytest.mark.parametrize("nb", RUNS, ids=name)
+def test_run_notebook_takes_parameters(nb):
+    "One cell that papermill fills, of literals with a meaning each, in a notebook that exports nothing"
+    tagged = [c for c in cells(nb) if "parameters" in c["metadata"].get("tags", [])]
+    assert len(tagged) == 1, "needs exactly one cell tagged `parameters`"
+    lines = [o for o in "".join(tagged[0]["source"]).splitlines() if o.strip() and not o.startswith("#")]
+    loose = [o for o in lines if not re.fullmatch(r"\w+:\s*[\w\[\]| ]+\s*=\s*[^#]+#\s*\S.*", o)]
+    assert not loose, f"not of the form `name:type = value # meaning`: {loose}"
+    assert not any("default_exp" in "".join(c["source"]) for c in cells(nb))
+
+
+BARE = """
+import sys, pathlib
+class Gone:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in {gone}: raise ModuleNotFoundError(f'{{name}} is imported while importing the package')
+sys.meta_path.insert(0, Gone())
+before = set(pathlib.Path().rglob('*'))
+import importlib, pkgutil, {lib}, torch
+for m in pkgutil.walk_packages({lib}.__path__, '{lib}.'):
+    if not m.name.endswith('__main__'): importlib.import_module(m.name)
+assert set(pathlib.Path().rglob('*')) == before, 'importing writes files'
+assert not torch.cuda.is_initialized(), 'importing starts CUDA'
+assert 'matplotlib.pyplot' not in sys.modules, 'importing starts a plotting backend'
+"""
+
+
+def test_imports_need_only_the_core_and_do_nothing(tmp_path):
+    "GPU machines often lack the tracker and the notebook tools: these are imported where they are used"
+    code = BARE.format(gone={"mediapipe", "lpips", "fastcore", "nbdev", "papermill", "execnb", "IPython", "ipywidgets", "cv2"}, lib=LIB)
+    r = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | dict(PYTHONPATH=str(ROOT)), text=True, capture_output=True, timeout=120)
+    assert r.returncode == 0, r.stderr[-3000:]
+
+
+def tracked():
+    r = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, text=True, capture_output=True)
+    if r.returncode: pytest.skip("not a git checkout")
+    return [ROOT/o for o in r.stdout.split("\0") if o and (ROOT/o).is_file()]
+
+
+def test_nothing_large_or_local_is_tracked():
+    "No file above 20 MB, no path of somebody's machine"
+    big = [f"{p.name}: {p.stat().st_size/1e6:.0f} MB" for p in tracked() if p.stat().st_size > 20e6]
+    assert not big, big
+    local = re.compile(r"(?<![\w.])/(?:home|Users|root|work|tmp)/\w+")
+    text = {".py", ".md", ".ini", ".toml", ".yml", ".yaml", ".ipynb", ".json", ""}
+    found = [f"{p.relative_to(ROOT)}: {m[0]}" for p in tracked() if p.suffix in text and p != Path(__file__).resolve()
+             for m in local.finditer(p.read_text(encoding="utf-8", errors="ignore"))]
+    assert not found, found
+
+
+def test_readme_commands_are_the_two_that_are_checked():
+    "`.ci/run` runs these lines as they stand"
+    block = re.search(r"```(?:bash|sh)\n(.*?)```", (ROOT/"README.md").read_text(encoding="utf-8"), re.S)[1].strip().splitlines()
+    assert len(block) == 2 and all(o.startswith("pip install -e '.[dev]' && ") for o in block), block
+    assert "papermill nbs/train_base.ipynb" in block[0] and "nbdev_test" in block[1]
