@@ -4,118 +4,121 @@
 
 # %% auto #0
 __all__ = ['full_precision', 'standardise', 'Reweighted', 'WSConv2d', 'WSConv3d', 'SNConv2d', 'SNConv3d', 'SNLinear',
-           'power_iteration', 'fold', 'conv', 'GroupNorm', 'norm', 'AdaGN', 'resample', 'ResBlock', 'Head',
-           'run_blocks', 'ResNetFeatures', 'resnet']
+           'power_iteration', 'fold', 'conv', 'GroupNorm', 'norm', 'AdaGN', 'resample', 'ResBlock', 'saved_bytes',
+           'run_blocks', 'Head', 'ResNetFeatures', 'resnet']
 
-# %% ../nbs/10_layers.ipynb #dec8eba1
+# %% ../nbs/10_layers.ipynb #eb322541
 import copy, math
 from contextlib import nullcontext
 from functools import partial
-import torch, torchvision, torch.utils.checkpoint
+
+# %% ../nbs/10_layers.ipynb #ab951649
+import torch, torchvision
 import torch.nn as nn, torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint as recompute
 
-# %% ../nbs/10_layers.ipynb #51268c40
-def full_precision(x):
-    "Inside, autocast leaves operators on `x` alone"
-    return torch.autocast(x.device.type, enabled=False) if torch.amp.is_autocast_available(x.device.type) else nullcontext()
+# %% ../nbs/10_layers.ipynb #7bdcacc2
+def full_precision(
+    x:Tensor, # its device is what counts
+):
+    "A context in which autocast leaves operators alone"
+    on = torch.amp.is_autocast_available(x.device.type)
+    return torch.autocast(x.device.type, enabled=False) if on else nullcontext()
 
-# %% ../nbs/10_layers.ipynb #a2c76c8c
+# %% ../nbs/10_layers.ipynb #62343246
 def standardise(
     w:Tensor, # (C_out, ...) weights
     eps:float = 1e-5,
-) -> Tensor: # same shape; every output filter with mean 0 and standard deviation 1
+) -> Tensor: # same shape; every output filter has mean 0 and standard deviation 1
     "Weight standardisation (Qiao et al. 2019)"
     std, mean = torch.std_mean(w.flatten(1), dim=1, keepdim=True)
     return ((w.flatten(1) - mean)/(std + eps)).view_as(w)
 
-# %% ../nbs/10_layers.ipynb #4e835f6b
+# %% ../nbs/10_layers.ipynb #43a6bdc0
 class Reweighted:
-    "Mixin: a layer that computes with `effective_weight()` instead of its `weight`"
-    _plain = None # the class that holds a folded weight
+    "Mixin for a layer that computes with `effective_weight()` in place of its `weight`"
+    plain, extra = None, () # the class that it folds to, and the state that is then dropped
 
-    def effective_weight(self) -> Tensor: raise NotImplementedError
-
-    def forward(self, x): 
-        w = self.effective_weight()
-        return self._conv_forward(x, w, self.bias) if hasattr(self, '_conv_forward') else F.linear(x, w, self.bias)
+    def forward(self, x): return self._conv_forward(x, self.effective_weight(), self.bias)
 
     @torch.no_grad()
     def folded(self) -> nn.Module:
         "The plain layer with the same output"
-        plain = copy.copy(self)
-        plain.__class__ = self._plain
-        plain._parameters, plain._buffers = {}, {}
-        plain.weight = nn.Parameter(self.effective_weight().clone())
-        plain.register_parameter('bias', None if self.bias is None else nn.Parameter(self.bias.clone()))
-        return plain
+        w, layer = self.effective_weight(), copy.deepcopy(self)
+        for name in self.extra: delattr(layer, name)
+        layer.__class__ = self.plain
+        layer.weight.copy_(w)
+        return layer
 
-class _WS(Reweighted):
+# %% ../nbs/10_layers.ipynb #6cf46cc3
+class WSConv2d(Reweighted, nn.Conv2d):
+    "2-D convolution with standardised weights"
+    plain = nn.Conv2d
     def effective_weight(self): return standardise(self.weight)
 
-class WSConv2d(_WS, nn.Conv2d):
-    "2-D convolution with standardised weights"
-    _plain = nn.Conv2d
-
-class WSConv3d(_WS, nn.Conv3d):
+class WSConv3d(Reweighted, nn.Conv3d):
     "3-D convolution with standardised weights"
-    _plain = nn.Conv3d
+    plain = nn.Conv3d
+    def effective_weight(self): return standardise(self.weight)
 
-# %% ../nbs/10_layers.ipynb #67988195
+# %% ../nbs/10_layers.ipynb #1e8e609c
 class _SN(Reweighted):
+    extra = 'u', 'gain'
+
     def __init__(self, *args, gain=None, **kwargs):
         super().__init__(*args, **kwargs)
-        self.register_buffer('u', F.normalize(torch.randn(self.weight.shape[0]), dim=0))
+        self.register_buffer('u', F.normalize(torch.randn(len(self.weight)), dim=0))
         self.register_parameter('gain', None if gain is None else nn.Parameter(torch.tensor(float(gain))))
 
-    def sigma(self) -> Tensor:
-        "Estimate of the largest singular value of the weight, seen as a matrix"
-        w = self.weight.flatten(1)
-        with full_precision(w): return (self.u @ w).norm()
+    def sigma(self) -> Tensor: # a number
+        "Largest singular value of the weight, as far as `u` knows"
+        with full_precision(self.u): return (self.u @ self.weight.flatten(1)).norm()
 
-    def effective_weight(self):
-        g = 1. if self.gain is None else self.gain
-        return self.weight*(g/self.sigma())
+    def effective_weight(self): return self.weight*((1. if self.gain is None else self.gain)/self.sigma())
 
     @torch.no_grad()
-    def iterate(self, n=1):
-        "`n` steps of power iteration"
+    def iterate(self, n:int=1):
+        "Refine `u` by `n` power iterations"
         w = self.weight.flatten(1)
         for _ in range(n): self.u.copy_(F.normalize(w @ F.normalize(self.u @ w, dim=0), dim=0))
 
+# %% ../nbs/10_layers.ipynb #8425594d
 class SNConv2d(_SN, nn.Conv2d):
-    "2-D convolution with spectral norm 1, times a learned `gain` if one is given"
-    _plain = nn.Conv2d
+    "2-D convolution whose matrix has norm 1, or `gain`, which is learned"
+    plain = nn.Conv2d
 
 class SNConv3d(_SN, nn.Conv3d):
-    "3-D convolution with spectral norm 1, times a learned `gain` if one is given"
-    _plain = nn.Conv3d
+    "3-D convolution whose matrix has norm 1, or `gain`, which is learned"
+    plain = nn.Conv3d
 
 class SNLinear(_SN, nn.Linear):
-    "Linear layer with spectral norm 1, times a learned `gain` if one is given"
-    _plain = nn.Linear
+    "Linear layer whose matrix has norm 1, or `gain`, which is learned"
+    plain = nn.Linear
+    def _conv_forward(self, x, w, b): return F.linear(x, w, b)
 
+# %% ../nbs/10_layers.ipynb #0b30307c
 def power_iteration(
     model:nn.Module,
     n:int = 1, # iterations
 ):
-    "Refresh the spectral norms of `model`: call it after every optimiser step"
+    "Refresh the spectral norms in `model`: to be called after every optimiser step"
     for m in model.modules():
         if isinstance(m, _SN): m.iterate(n)
 
-# %% ../nbs/10_layers.ipynb #0d8c4998
+# %% ../nbs/10_layers.ipynb #ec1bdd97
 def fold(
     model:nn.Module,
-) -> nn.Module: # a copy for inference with plain layers and the same output
+) -> nn.Module: # a copy for inference: plain layers, no gradients, the same output
     "Replace every reweighted layer by a plain one"
-    if isinstance(model, Reweighted): return model.folded()
+    if isinstance(model, Reweighted): return model.folded().eval().requires_grad_(False)
     model = copy.deepcopy(model).eval().requires_grad_(False)
-    for m in list(model.modules()):
-        for name, child in m.named_children():
-            if isinstance(child, Reweighted): setattr(m, name, child.folded().requires_grad_(False))
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, Reweighted): setattr(parent, name, fold(child))
     return model
 
-# %% ../nbs/10_layers.ipynb #b059f59c
+# %% ../nbs/10_layers.ipynb #47c1941e
 _convs = {2: (nn.Conv2d, WSConv2d, SNConv2d), 3: (nn.Conv3d, WSConv3d, SNConv3d)}
 
 def conv(
@@ -125,153 +128,188 @@ def conv(
     k:int = 3, # kernel, odd
     *,
     ws:bool = False, # standardise the weights
-    sn:bool = False, # normalise the weights by their spectral norm
+    sn:bool = False, # divide the weights by their spectral norm
     bias:bool = True,
     stride:int = 1,
-    gain:float|None = None, # learned factor of a spectrally normalised weight, at its start
+    gain:float|None = None, # start of a learned factor, with `sn`
 ) -> nn.Module:
-    "A convolution that keeps the size (at stride 1), He-initialised"
-    if ws and sn: raise ValueError('a convolution takes weight standardisation or spectral norm, not both')
+    "A convolution that keeps the size at stride 1"
+    if ws and sn: raise ValueError('a convolution takes standardised weights or spectral norm, not both: drop ws or sn')
     if gain is not None and not sn: raise ValueError('gain belongs to a convolution with spectral norm: pass sn=True')
-    plain, ws_conv, sn_conv = _convs[dim]
-    cls = ws_conv if ws else partial(sn_conv, gain=gain) if sn else plain
-    m = cls(c_in, c_out, k, stride=stride, padding=k//2, bias=bias)
+    cls = _convs[dim][1 if ws else 2 if sn else 0]
+    m = cls(c_in, c_out, k, stride=stride, padding=k//2, bias=bias, **(dict(gain=gain) if sn else {}))
     nn.init.kaiming_normal_(m.weight, nonlinearity='relu')
     if bias: nn.init.zeros_(m.bias)
     if sn: m.iterate(8)
     return m
 
-# %% ../nbs/10_layers.ipynb #908560a0
+# %% ../nbs/10_layers.ipynb #3670c19d
 class GroupNorm(nn.GroupNorm):
-    "Group norm in the dtype of its input (half precision stays half), statistics in float32"
+    "Group norm in the dtype of its input, also under autocast; sums are in float32"
     def forward(self, x):
-        with full_precision(x): return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+        with full_precision(x):
+            return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
 def norm(
     c:int, # channels
-    groups:int = 32, # at most; the largest common divisor with `c` is used
+    groups:int = 32, # at most
 ) -> GroupNorm:
     "Group norm over `c` channels"
     return GroupNorm(math.gcd(c, groups), c)
 
-# %% ../nbs/10_layers.ipynb #efbd0d1a
+# %% ../nbs/10_layers.ipynb #aa0ec616
 class AdaGN(GroupNorm):
-    "Group norm whose gain and bias depend on an embedding: (dg, db) = U E V"
+    "Group norm whose gain and bias move with an embedding, by U E V"
     def __init__(self, groups, c, emb=512, emb_size=16):
         super().__init__(groups, c)
-        self.U = nn.Parameter(torch.empty(c, emb).uniform_(-1, 1)*math.sqrt(3/emb))
-        self.V = nn.Parameter(torch.empty(emb_size, 2).uniform_(-1, 1)*math.sqrt(3/emb_size))
+        self.U = nn.Parameter((2*torch.rand(c, emb) - 1)*math.sqrt(3/emb))
+        self.V = nn.Parameter((2*torch.rand(emb_size, 2) - 1)*math.sqrt(3/emb_size))
 
-    def forward(self, x, e):
+    def forward(self,
+        x:Tensor, # (B, C, ...)
+        e:Tensor, # (B, emb, emb_size)
+    ) -> Tensor: # (B, C, ...)
+        (B, C), groups = x.shape[:2], len(x)*self.num_groups
         with full_precision(x):
-            dg, db = (self.U @ (e.float() @ self.V)).unbind(-1)                       # (B, C) each
-            gain, bias = ((self.weight + dg).to(x.dtype), (self.bias + db).to(x.dtype))
-            B, C = x.shape[:2]
-            y = F.group_norm(x.reshape(1, B*C, *x.shape[2:]), B*self.num_groups, gain.flatten(), bias.flatten(), self.eps)
+            delta = self.U @ (e.float() @ self.V)                                            # (B, C, 2)
+            gain, bias = (torch.stack([self.weight, self.bias], -1) + delta).to(x.dtype).unbind(-1)
+            y = F.group_norm(x.reshape(1, B*C, *x.shape[2:]), groups, gain.flatten(), bias.flatten(), self.eps)
         return y.view(x.shape)
 
-# %% ../nbs/10_layers.ipynb #4aa9c8c1
+# %% ../nbs/10_layers.ipynb #0dd7ddd7
+def _stretch(x, axis, factor):
+    "Linear interpolation along one axis, as a matrix product"
+    m = F.interpolate(torch.eye(x.shape[axis], device=x.device)[None], scale_factor=float(factor), mode='linear', align_corners=False)[0].to(x.dtype)
+    return x @ m if axis == x.dim() - 1 else (m.T @ x.flatten(axis + 1)).unflatten(-1, x.shape[axis + 1:])
+
 def resample(
     x:Tensor, # (B, C, H, W) or (B, C, D, H, W)
-    factors:tuple, # of the size per axis: 2 doubles, 1 keeps, .5 halves
-) -> Tensor:
-    "Average pooling where a factor is below one, upsampling where it is above (nearest in 2-D, trilinear in 3-D)"
-    down = tuple(round(1/f) if f < 1 else 1 for f in factors)
-    up = tuple(float(f) if f > 1 else 1. for f in factors)
-    if max(down) > 1: x = (F.avg_pool2d if x.dim() == 4 else F.avg_pool3d)(x, down)
-    if max(up) > 1: x = F.interpolate(x, scale_factor=up, mode='nearest') if x.dim() == 4 else F.interpolate(x, scale_factor=up, mode='trilinear', align_corners=False)
+    factors:tuple, # of the size, per axis: 2 doubles, 1 keeps, .5 halves
+) -> Tensor: # resampled
+    "Average pooling where a factor is below 1; where it is above, nearest in 2-D and trilinear in 3-D"
+    pool = tuple(max(1, round(1/f)) for f in factors)
+    if max(pool) > 1: x = (F.avg_pool2d if x.dim() == 4 else F.avg_pool3d)(x, pool)
+    if x.dim() == 4: return F.interpolate(x, scale_factor=[float(max(1, f)) for f in factors]) if max(factors) > 1 else x
+    for axis in (4, 3, 2):
+        if factors[axis - 2] > 1: x = _stretch(x, axis, factors[axis - 2])
     return x
 
-# %% ../nbs/10_layers.ipynb #e4177019
+# %% ../nbs/10_layers.ipynb #2cfde1cb
 class ResBlock(nn.Module):
-    "Pre-activation residual block of Fig. 10c, resampling inside, no activation after the sum"
+    "Pre-activation residual block of Fig. 10c, in 2-D or 3-D; with `emb` it is ResBlock*, whose norms are adaptive"
     def __init__(self,
         dim:int, # 2 or 3
         c_in:int,
         c_out:int,
         *,
-        factors:tuple|None = None, # resampling per axis, see `resample`
-        emb:int|None = None, # channels of the embedding; None: plain group norms
-        emb_size:int = 16, # its positions
-        groups:int = 32,
-        skip3x3:bool = False, # the shortcut as drawn: a 3x3 convolution always
+        factors:tuple|None = None, # change of size per axis, see `resample`
+        emb:int|None = None, # channels of the embedding; None: plain norms
+        emb_size:int = 16, # positions of the embedding
+        groups:int = 32, # of the norms, at most
+        skip3x3:bool = False, # shortcut as drawn: a 3x3 convolution, always
     ):
         super().__init__()
-        n = partial(self._norm, groups=groups, emb=emb, emb_size=emb_size)
+        n = partial(norm, groups=groups) if emb is None else lambda c: AdaGN(math.gcd(c, groups), c, emb, emb_size)
         self.adaptive, self.factors = emb is not None, factors
-        self.up_first = factors is not None and min(factors) >= 1
         self.norm1, self.conv1 = n(c_in), conv(dim, c_in, c_out, ws=True, bias=False)
         self.norm2, self.conv2 = n(c_out), conv(dim, c_out, c_out, ws=True, bias=False)
-        self.skip = (conv(dim, c_in, c_out, 3, sn=True, bias=False) if skip3x3 else
-                     conv(dim, c_in, c_out, 1, sn=True, bias=False) if c_in != c_out else nn.Identity())
-
-    @staticmethod
-    def _norm(c, groups, emb, emb_size):
-        return norm(c, groups) if emb is None else AdaGN(math.gcd(c, groups), c, emb, emb_size)
+        k = 3 if skip3x3 else 1 if c_in != c_out else 0
+        self.skip = conv(dim, c_in, c_out, k, sn=True, bias=False) if k else nn.Identity()
 
     def forward(self,
         x:Tensor, # (B, C_in, ...)
-        e:Tensor|None = None, # (B, emb, emb_size), with `emb`
+        e:Tensor|None = None, # (B, emb, emb_size) for adaptive norms
     ) -> Tensor: # (B, C_out, ...) resampled by `factors`
         e = (e,) if self.adaptive else ()
-        h = F.relu(self.norm1(x, *e))
-        if self.up_first: x, h = resample(x, self.factors), resample(h, self.factors)
-        h = self.conv2(F.relu(self.norm2(self.conv1(h), *e)))
-        y = self.skip(x) + h
-        return y if self.factors is None or self.up_first else resample(y, self.factors)
+        size = partial(resample, factors=self.factors) if self.factors else lambda t: t
+        first, last = (size, lambda t: t) if self.factors and min(self.factors) >= 1 else (lambda t: t, size)
+        h = self.conv1(first(F.relu(self.norm1(x, *e), inplace=True)))
+        h = self.conv2(F.relu(self.norm2(h, *e), inplace=True))
+        return last(first(self.skip(x)) + h)
 
-# %% ../nbs/10_layers.ipynb #f4eb66df
-class Head(nn.Sequential):
-    "The end of every network: group norm, ReLU, convolution with bias"
-    def __init__(self, dim, c_in, c_out, k=3, *, zero_scale:float|None=None, groups=32):
-        super().__init__(norm(c_in, groups), nn.ReLU(), conv(dim, c_in, c_out, k, sn=True, gain=zero_scale))
+# %% ../nbs/10_layers.ipynb #1b39280f
+def saved_bytes(
+    make, # returns a module
+    shape:tuple, # of its input
+    dtype = torch.bfloat16, # of its input, and of autocast unless float32
+) -> int:
+    "Bytes that a module keeps for its backward pass on a GPU, parameters aside; needs no GPU"
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    was, seen = (torch.is_autocast_enabled('cuda'), torch.get_autocast_dtype('cuda')), {}
+    with FakeTensorMode(), torch.device('cuda'):
+        m, x = make(), torch.empty(shape, dtype=dtype, requires_grad=True)
+        own = {p.untyped_storage()._cdata for p in m.parameters()}
+        def keep(t):
+            s = t.untyped_storage()
+            if s._cdata not in own: seen[s._cdata] = s
+            return t
+        try:
+            torch.set_autocast_enabled('cuda', dtype != torch.float32); torch.set_autocast_dtype('cuda', torch.bfloat16)
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t): y = m(x)
+        finally: torch.set_autocast_enabled('cuda', was[0]); torch.set_autocast_dtype('cuda', was[1])
+    return sum(s.nbytes() for s in seen.values())
 
-# %% ../nbs/10_layers.ipynb #b97941e9
+# %% ../nbs/10_layers.ipynb #ad877d80
 def run_blocks(
     blocks, # residual blocks, in order
     x:Tensor, # input of the first
-    e:Tensor|None = None, # embedding of all
+    e:Tensor|None = None, # embedding for all
     *,
-    checkpoint:bool = False, # while training, keep only the blocks' inputs and compute the rest again in the backward pass
+    checkpoint:bool = False, # keep only the inputs of blocks for the backward pass
 ) -> Tensor: # output of the last
-    "Apply `blocks` one after the other"
-    for b in blocks:
-        x = torch.utils.checkpoint.checkpoint(b, x, e, use_reentrant=False) if checkpoint and torch.is_grad_enabled() else b(x, e)
+    "Apply residual blocks one after the other"
+    checkpoint = checkpoint and torch.is_grad_enabled()
+    for b in blocks: x = recompute(b, x, e, use_reentrant=False) if checkpoint else b(x, e)
     return x
 
-# %% ../nbs/10_layers.ipynb #3d118657
+# %% ../nbs/10_layers.ipynb #f99d4226
+class Head(nn.Sequential):
+    "Norm, ReLU, convolution: the last layers of every network in Fig. 9"
+    def __init__(self,
+        dim:int, # 2 or 3
+        c_in:int,
+        c_out:int,
+        k:int = 3, # kernel
+        *,
+        zero_scale:float|None = None, # factor of the output at the start, learned
+        groups:int = 32,
+    ):
+        super().__init__(norm(c_in, groups), nn.ReLU(inplace=True), conv(dim, c_in, c_out, k, sn=True, gain=zero_scale))
+
+# %% ../nbs/10_layers.ipynb #1da5904a
 class ResNetFeatures(torchvision.models.ResNet):
-    "torchvision's ResNet with group norm, any width, and a map of features instead of classes"
+    "torchvision's ResNet with group norm, any width and stride, and a map of features in place of classes"
     def __init__(self, block, layers, width, out_channels, groups, stride):
-        self.width, self.left = width, max(1, stride//4)
-        super().__init__(block, [*layers, 1, 1, 1][:4], norm_layer=partial(norm, groups=groups))
-        del self.avgpool, self.fc
-        self.conv1 = conv(2, 3, width, 7, bias=False, stride=2)
-        self.bn1 = norm(width, groups)
+        self.width, self.left = width, stride//4
+        super().__init__(block, list(layers), norm_layer=partial(norm, groups=groups))
+        self.conv1, self.bn1 = conv(2, 3, width, 7, bias=False, stride=2), norm(width, groups)
         self.out = conv(2, self.inplanes, out_channels, 1, sn=True)
+        del self.avgpool, self.fc
 
     def _make_layer(self, block, planes, blocks, stride=1, dilate=False):
         if planes == 64: self.inplanes = self.width
         stride = min(stride, self.left); self.left //= stride
         return super()._make_layer(block, planes*self.width//64, blocks, stride)
 
-    def forward(self, 
-        x:Tensor, # (B, 3, H, W) normalised images
+    def forward(self,
+        x:Tensor, # (B, 3, H, W)
     ) -> Tensor: # (B, out_channels, H/stride, W/stride)
-        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4): x = layer(x)
-        return self.out(x)
+        x = self.maxpool(F.relu(self.bn1(self.conv1(x)), inplace=True))
+        return self.out(self.layer4(self.layer3(self.layer2(self.layer1(x)))))
 
-_kinds = dict(resnet18=(torchvision.models.resnet.BasicBlock, (2, 2, 2, 2)), resnet50=(torchvision.models.resnet.Bottleneck, (3, 4, 6, 3)))
+# %% ../nbs/10_layers.ipynb #d02280bf
+_resnets = dict(resnet18=(torchvision.models.resnet.BasicBlock, (2, 2, 2, 2)), resnet50=(torchvision.models.resnet.Bottleneck, (3, 4, 6, 3)))
 
 def resnet(
     kind:str, # 'resnet18' or 'resnet50'
     width:int, # of the stem; torchvision's is 64
-    out_channels:int, # after a last 1x1 convolution
-    groups:int = 32,
-    layers:tuple|None = None, # blocks per stage, four numbers; None: as the name says
-    stride:int = 32, # of the whole, 4 to 32: later stages keep the size once it is reached
+    out_channels:int, # of the 1x1 convolution at the end
+    groups:int = 32, # of the norms, at most
+    layers:tuple|None = None, # blocks in each of the four stages; None: as the name says
+    stride:int = 32, # of the whole: 4, 8, 16 or 32
 ) -> ResNetFeatures:
-    "A ResNet that returns a map of features"
-    block, default = _kinds[kind]
-    return ResNetFeatures(block, layers or default, width, out_channels, groups, stride)
+    "A ResNet that ends in a map of features"
+    if kind not in _resnets: raise ValueError(f"no ResNet of kind '{kind}'; choose one of {', '.join(_resnets)}")
+    if stride not in (4, 8, 16, 32): raise ValueError(f'a ResNet has a stride of 4, 8, 16 or 32, not {stride}')
+    block, usual = _resnets[kind]
+    return ResNetFeatures(block, layers or usual, width, out_channels, groups, stride)
