@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['canonical_mesh', 'mesh_triangles', 'flip_index', 'FaceError', 'Unreadable', 'NoFace', 'ManyFaces', 'read_image',
-           'Video', 'read_video', 'Face', 'fit_pose', 'as_picture', 'pose_box', 'Tracker', 'Track', 'track',
-           'check_faces', 'crop_boxes', 'smooth_poses', 'crop', 'crop_frames', 'crop_track']
+           'Video', 'read_video', 'Face', 'fit_pose', 'as_picture', 'pose_box', 'Tracker', 'check_faces', 'Track',
+           'track', 'crop_boxes', 'smooth_poses', 'crop', 'crop_frames', 'crop_track', 'face_mask']
 
 # %% ../nbs/03_face.ipynb #82c684f5
 import os
@@ -163,11 +163,12 @@ def as_picture(
         raise ValueError(f'a picture is (H, W, 3) uint8 or a (3, H, W) tensor in [0, 1], not {tuple(x.shape)} {x.dtype}')
     return np.ascontiguousarray(x)
 
-# %% ../nbs/03_face.ipynb #73150461
+# %% ../nbs/03_face.ipynb #53f453d8
 def pose_box(
     pose:np.ndarray, # (..., 4, 4) head → picture
 ) -> np.ndarray: # (..., 3) centre x, y and half side
     "The nominal crop of a head"
+    pose = np.asarray(pose)
     s = np.sqrt((pose[..., :3, :3]**2).sum((-2, -1))/3)
     return np.stack([pose[..., 0, 3], pose[..., 1, 3], s], -1)
 
@@ -206,7 +207,27 @@ class _Follower:
         p = np.array([(o.x, o.y, o.z) for o in seen[0].landmark], np.float32)
         return p*np.float32([x1 - x0, y1 - y0, x1 - x0]) + np.float32([x0, y0, 0])
 
-# %% ../nbs/03_face.ipynb #797ff4df
+# %% ../nbs/03_face.ipynb #023ad68a
+def _find_faces(detectors, x):
+    "Crops (N, 3) px, roughly, of the faces that any detector sees, left to right"
+    h, w = x.shape[:2]
+    seen = [d.location_data.relative_bounding_box for m in detectors for d in m.process(x).detections or []]
+    seen = sorted([((o.xmin + o.width/2)*w, (o.ymin + o.height/2)*h, .95*o.height*h) for o in seen], key=lambda o: -o[2])
+    kept = []
+    for o in seen:
+        if o[2] > seen[0][2]/3 and all(np.hypot(o[0] - k[0], o[1] - k[1]) > .5*k[2] for k in kept): kept.append(o)
+    return np.array(sorted(kept)).reshape(-1, 3)
+
+def _choose(faces, last, wanted):
+    "The face nearest to the last one, else the one asked for, else the largest; None if there is none"
+    if not len(faces): return None
+    if last is not None:
+        near = min(faces, key=lambda o: np.abs(o - last)[:2].sum())
+        return near if wanted is None or np.abs(near - last)[:2].max() < 2*last[2] else None
+    if wanted is not None: return faces[wanted] if 0 <= wanted < len(faces) else None
+    return max(faces, key=lambda o: o[2])
+
+# %% ../nbs/03_face.ipynb #81f15067
 class Tracker:
     "Follows one face from frame to frame; models are loaded once, so keep it open for many clips"
     def __init__(self,
@@ -239,12 +260,13 @@ class Tracker:
         if self._i % self.recount == 0: faces = self.detect(x)
         if f.window is not None: p = f.follow(x)
         if p is None:
-            faces = self.detect(x) if faces is None else faces
-            at = self._choose(faces)
+            if faces is None: faces = self.detect(x)
+            at = _choose(faces, f.box, self.face)
             if at is not None: p = f.start(x, at)
         if faces is not None: self._n = len(faces)
         self._i += 1
-        return self._result(x, p)
+        box = None if p is None else f.box
+        return _face(p, self._n, self.mask(x, box) if self.masks else None)
 
     def stream(self,
         frames:Iterable, # of pictures, see `as_picture`
@@ -260,44 +282,44 @@ class Tracker:
         return _find_faces(self._detectors, x)
 
     def mask(self,
-        x:np.ndarray, # (H, W, 3) uint8
+        x:np.ndarray,          # (H, W, 3) uint8
+        box:np.ndarray|None,   # (3,) crop box of the head, px; None: there is nobody
     ) -> np.ndarray: # (H, W) uint8, 255 = person
-        "Soft mask of the person in a picture that shows little else, best a crop"
-        return (self._segment.process(x).segmentation_mask*255).round().clip(0, 255).astype(np.uint8)
+        "Soft mask of the person, as far as 1.5 crop boxes reach; zero elsewhere"
+        m = np.zeros(x.shape[:2], np.uint8)
+        if box is None: return m
+        x0, y0, x1, y1 = _square(box, 1.5, x.shape)
+        soft = self._segment.process(np.ascontiguousarray(x[y0:y1, x0:x1])).segmentation_mask
+        m[y0:y1, x0:x1] = (soft*255).round().clip(0, 255)
+        return m
 
-# %% ../nbs/03_face.ipynb #5ce8ed38
-def _choose(self, faces):
-    "The face to follow: the one asked for, the nearest to where it was, or the largest"
-    if self._follower.box is not None and len(faces): return min(faces, key=lambda o: np.abs(o - self._follower.box)[:2].sum())
-    if self.face is not None: return faces[self.face] if self.face < len(faces) else None
-    return max(faces, key=lambda o: o[2], default=None)
-
-def _result(self, x, p):
-    "What is known of a frame, given its landmarks or None"
+# %% ../nbs/03_face.ipynb #8eee6d27
+def _face(p, n, mask):
+    "A result from landmarks, or from None where there are none"
     nan = lambda *shape: np.full(shape, np.nan, np.float32)
-    if p is None: return Face(nan(478, 3), nan(4, 4), nan(3), np.zeros(x.shape[:2], np.uint8) if self.masks else None, False, self._n)
-    pose = fit_pose(p); box = pose_box(pose)
-    return Face(p, pose, box, self._mask_around(x, box) if self.masks else None, True, max(self._n, 1))
+    if p is None: return Face(nan(478, 3), nan(4, 4), nan(3), mask, False, n)
+    pose = fit_pose(p)
+    return Face(p, pose, pose_box(pose).astype(np.float32), mask, True, max(n, 1))
 
-def _mask_around(self, x, box):
-    "Mask (H, W) of the person, looked for within 1.5 boxes"
-    m, (x0, y0, x1, y1) = np.zeros(x.shape[:2], np.uint8), _square(box, 1.5, x.shape)
-    m[y0:y1, x0:x1] = self.mask(np.ascontiguousarray(x[y0:y1, x0:x1]))
-    return m
+# %% ../nbs/03_face.ipynb #fe31ee89
+def check_faces(
+    found:np.ndarray,     # (T,) bool
+    n_faces:np.ndarray,   # (T,)
+    name:str,             # of the file, for the message
+    face:int|None=None,   # the one asked for
+    lost:float=.5,        # share of frames without the face that is put up with
+):
+    "Refuse a clip without a face, or with several of which none was chosen"
+    found, n = np.asarray(found), np.asarray(n_faces)
+    many = (n > 1).mean()
+    if face is not None and not found.any() and n.max() > 0:
+        raise NoFace(f'{name}: face {face} asked for, but only {n.max()} seen; count from the left, 0 first')
+    if not found.any(): raise NoFace(f'{name}: no face found; it must be at least a tenth of the picture high, and turned less than about 60° away')
+    if 1 - found.mean() > lost: raise NoFace(f'{name}: the face is lost in {(~found).sum()} of {len(found)} frames; cut the video to the part that shows it')
+    if face is None and many > .1:
+        raise ManyFaces(f'{name}: {n.max()} faces in {many:.0%} of the frames; say which one with face=N (--face N), from the left, 0 first')
 
-Tracker._choose, Tracker._result, Tracker._mask_around = _choose, _result, _mask_around
-
-def _find_faces(detectors, x):
-    "Crops (N, 3) of the faces that any detector sees, left to right"
-    h, w = x.shape[:2]
-    seen = [d.location_data.relative_bounding_box for m in detectors for d in m.process(x).detections or []]
-    seen = sorted([((o.xmin + o.width/2)*w, (o.ymin + o.height/2)*h, .95*o.height*h) for o in seen], key=lambda o: -o[2])
-    kept = []
-    for o in seen:
-        if o[2] > seen[0][2]/3 and all(np.hypot(o[0] - k[0], o[1] - k[1]) > .5*k[2] for k in kept): kept.append(o)
-    return np.array(sorted(kept)).reshape(-1, 3)
-
-# %% ../nbs/03_face.ipynb #4d0c782e
+# %% ../nbs/03_face.ipynb #7df909d3
 @dataclass
 class Track:
     "What `Face` says, for T frames at once"
@@ -330,23 +352,6 @@ def track(
     if not seen: raise FaceError('no frames to track')
     stack = lambda k: None if getattr(seen[0], k) is None else np.stack([getattr(o, k) for o in seen])
     return Track(**{f.name: stack(f.name) for f in fields(Face)})
-
-def check_faces(
-    found:np.ndarray,     # (T,) bool
-    n_faces:np.ndarray,   # (T,)
-    name:str,             # of the file, for the message
-    face:int|None=None,   # the one asked for
-    lost:float=.5,        # share of frames without the face that is put up with
-):
-    "Refuse a clip without a face, or with several of which none was chosen"
-    found, n = np.asarray(found), np.asarray(n_faces)
-    many = (n > 1).mean()
-    if face is not None and not found.any() and n.max() > 0:
-        raise NoFace(f'{name}: face {face} asked for, but there are {n.max()}; count from the left, 0 first')
-    if not found.any(): raise NoFace(f'{name}: no face found; it must be at least a tenth of the picture high, and turned less than about 60° away')
-    if 1 - found.mean() > lost: raise NoFace(f'{name}: the face is lost in {(~found).sum()} of {len(found)} frames; cut the video to the part that shows it')
-    if face is None and many > .1:
-        raise ManyFaces(f'{name}: {n.max()} faces in {many:.0%} of the frames; say which one with face=N (--face N), from the left, 0 first')
 
 # %% ../nbs/03_face.ipynb #ef6bb54e
 def _fill(
@@ -423,3 +428,16 @@ def crop_track(
     b = torch.as_tensor(np.asarray(boxes, np.float32))
     centre = np.concatenate([boxes[:, None, :2], np.zeros_like(boxes[:, None, :1])], 2)
     return ((landmarks - centre)/boxes[:, None, 2:]).astype(np.float32), P.crop_pose(torch.as_tensor(pose), b[:, :2], b[:, 2]).numpy()
+
+# %% ../nbs/03_face.ipynb #df56bb73
+def face_mask(
+    pose:torch.Tensor,   # (B, 4, 4) head → crop
+    person:torch.Tensor, # (B, 1, S, S) in [0, 1]
+) -> torch.Tensor: # (B, 1, S, S) in [0, 1]
+    "The part of a person mask that is face, ears and hair"
+    c, r = pose.new_tensor([0, -.12, -.05]), pose.new_tensor([.58, .74, .62])
+    A, S = pose[:, :2, :3], person.shape[-1]
+    u = (torch.arange(S, device=pose.device)*2 + 1)/S - 1
+    d = torch.stack(torch.meshgrid(u, u, indexing='xy'), -1) - (A @ c + pose[:, :2, 3])[:, None, None]
+    q = torch.einsum('bhwi,bij,bhwj->bhw', d, torch.linalg.inv((A*r**2) @ A.mT), d).sqrt()
+    return person*((1 - q)*S/4 + .5).clamp(0, 1)[:, None]
