@@ -92,7 +92,7 @@ class Identity:
     rim_colour:tuple = (.1, .1, .12)
     scene:Scene = field(default_factory=Scene)
 
-# %% ../nbs/02_synthetic.ipynb #98826dfc
+# %% ../nbs/02_synthetic.ipynb #60ab49e0
 _RANGES = dict(
     skull_w=(.94, 1.07), skull_h=(.95, 1.06), skull_d=(.97, 1.04), face_w=(.88, 1.08), jaw_w=(.72, 1.2), jaw_y=(-.035, .045), chin=(.75, 1.3),
     cheek=(.75, 1.2), ridge=(.6, 1.3), eye_x=(.185, .218), eye_y=(-.178, -.146), eye_size=(.88, 1.16), eye_tall=(.8, 1.3), eye_slant=(-.012, .028),
@@ -102,19 +102,21 @@ _SKIN = ((.95, .78, .68), (.91, .71, .58), (.84, .62, .47), (.72, .50, .36), (.5
 _HAIR = ((.07, .055, .05), (.16, .1, .07), (.33, .2, .11), (.5, .33, .17), (.74, .57, .33), (.55, .24, .1), (.6, .59, .58), (.85, .84, .82))
 _IRIS = ((.22, .13, .07), (.33, .2, .1), (.3, .42, .25), (.3, .5, .65), (.45, .55, .6), (.2, .34, .55))
 _STYLES = dict(
-    bald=dict(hair=(-.06, -.05)), crop=dict(hair=(.02, .035), hair_line=(-.06, .02)),
-    short=dict(hair=(.05, .09), hair_line=(-.05, .06), hair_part=(-.25, .25)), fringe=dict(hair=(.055, .09), hair_line=(.1, .16), hair_side=(.2, .5), hair_back=(.2, .5)),
-    curly=dict(hair=(.1, .16), hair_line=(-.04, .05), curl=(.6, 1.), hair_back=(0., .4)), bob=dict(hair=(.07, .1), hair_part=(-.3, .3), hair_back=(.45, .6), hair_side=(.7, 1.)),
-    long=dict(hair=(.06, .09), hair_line=(-.04, .03), hair_part=(-.3, .3), hair_back=(.9, 1.), hair_side=(.6, 1.)),
+    bald=dict(hair=(-.06, -.05)), crop=dict(hair=(.02, .035), hair_line=(-.04, .02)),
+    short=dict(hair=(.05, .09), hair_line=(-.05, .06), hair_part=(-.25, .25)), fringe=dict(hair=(.045, .07), hair_line=(.11, .18), hair_side=(.2, .5), hair_back=(.2, .5)),
+    curly=dict(hair=(.1, .16), hair_line=(-.04, .05), curl=(.6, 1.), hair_back=(0., .4)), bob=dict(hair=(.05, .08), hair_part=(-.4, .4), hair_back=(.45, .6), hair_side=(.7, 1.)),
+    long=dict(hair=(.04, .07), hair_line=(-.04, .03), hair_part=(-.4, .4), hair_back=(.9, 1.), hair_side=(.6, 1.)),
     bun=dict(hair=(.03, .045), hair_line=(-.05, .02), hair_bun=(.15, .21), bun_y=(-.84, -.6)))
 
-# %% ../nbs/02_synthetic.ipynb #4056e800
+# %% ../nbs/02_synthetic.ipynb #1720986d
 def _tint(rng, c, spread):
     "A colour near `c`"
     k = 1 + rng.uniform(-spread, spread)
     return tuple(min(max(v*k + rng.uniform(-spread, spread)*.3, .03), .98) for v in c)
 
-def _any_colour(rng, lo=.1, hi=.9): return tuple(rng.uniform(lo, hi) for _ in range(3))
+def _any_colour(rng, lo=.1, hi=.9, vivid=1.):
+    grey = rng.uniform(lo, hi)
+    return tuple(grey + vivid*(rng.uniform(lo, hi)-grey) for _ in range(3))
 
 def sample_scene(
     seed:int,
@@ -122,10 +124,10 @@ def sample_scene(
     "Clothes, background and light"
     r = random.Random(f'scene {seed}')
     a = r.uniform(0, 2*math.pi)
-    base = _any_colour(r, .15, .9)
+    base = _any_colour(r, .15, .9, .45)
     return Scene(
         cloth=_any_colour(r, .05, .85), cloth2=_any_colour(r, .1, .95), stripes=r.choice((0., 0., .6, 1.)), collar=r.uniform(.12, .4), shoulder=r.uniform(.85, 1.12),
-        back1=base, back2=_tint(r, base, .5), back3=_any_colour(r, .1, .95), back_dir=r.uniform(0, 2*math.pi), spot=(r.uniform(-1, 1), r.uniform(-1, 1), r.uniform(.3, .8)),
+        back1=base, back2=_tint(r, base, .5), back3=_any_colour(r, .1, .95, .5), back_dir=r.uniform(0, 2*math.pi), spot=(r.uniform(-1, 1), r.uniform(-1, 1), r.uniform(.3, .8)),
         light=(r.choice((-1, 1))*r.uniform(.1, .75), r.uniform(-.75, -.15)), ambient=r.uniform(.42, .62), warmth=r.uniform(-.5, 1.))
 
 def sample_identity(
@@ -246,51 +248,51 @@ def sample_drivers(
     both = some(.2)[:, None]
     return Motion(u(yaw*deg), u(15*deg), u(12*deg), u(.07, 2), 1 + u(.06), ex, torch.maximum(both, some(.08, 2)), torch.stack([u(30*deg), u(16*deg)], 1))
 
-# %% ../nbs/02_synthetic.ipynb #9926ad1a
+# %% ../nbs/02_synthetic.ipynb #ba67be4b
 def _smin(a, b, k):
     "The smaller of two distances, rounded where they meet"
-    return torch.minimum(a, b) - (k - (a-b).abs()).clamp(min=0).square()/(4*k)
+    return torch.minimum(a, b).sub_((k - (a-b).abs_()).clamp_(min=0).square_().mul_(.25/k))
 
 def _smax(a, b, k): return -_smin(-a, -b, k)
 
 def _step(x, a, b):
     "Rises smoothly from 0 at `a` to 1 at `b`"
-    t = ((x-a)/(b-a)).clamp(0, 1)
+    t = ((x-a)/(b-a)).clamp_(0, 1)
     return t*t*(3-2*t)
 
-# %% ../nbs/02_synthetic.ipynb #81d70fe8
+# %% ../nbs/02_synthetic.ipynb #9d279f78
 def _skin_blobs(i, m):
     "The ellipsoids that melt into a head: name, centre, radii, tilt in the y-z plane; those beside the middle exist twice"
     jy, jw, w = i.jaw_y, i.jaw_w, i.face_w
     up = m.smile.clamp(min=0)
     return dict(
-        cranium=(0, -.265, .11, .455*i.skull_w, .495*i.skull_h, .545*i.skull_d, 0),
-        face=(0, .13, -.05, .385*w, .40, .36, 0),
+        cranium=(0, -.265, .11, .47*i.skull_w, .495*i.skull_h, .545*i.skull_d, 0),
+        face=(0, .13, -.05, .43*w, .40, .36, 0),
         jaw=(0, .37+jy, -.15, .245*jw, .19, .22, 0),
-        gonion=(.25*jw, .27+.5*jy, -.04, .10, .15, .14, 0),
-        cheek=(.215*w, .055-.03*up, -.245-.012*up, .125*i.cheek, .115*i.cheek, .12, 0),
-        chin=(0, .50+jy, -.295, .10*i.chin, .075, .085, 0),
-        muzzle=(0, .245, -.315-.03*m.pucker, .17, .135, .115, 0),
+        gonion=(.27*jw, .27+.5*jy, -.04, .11, .16, .14, 0),
+        cheek=(.225*w, .055-.03*up, -.245-.012*up, .125*i.cheek, .115*i.cheek, .12, 0),
+        chin=(0, .50+jy, -.325, .10*i.chin, .075, .085, 0),
+        muzzle=(0, .245, -.345-.03*m.pucker, .17, .135, .115, 0),
         ridge=(.165, -.265, -.315, .13, .055, .085*i.ridge, 0),
         bridge=(0, -.06+.5*i.nose_y, -.435-.5*i.nose_z-i.bridge, .042, .19, .065, -.42),
-        tip=(0, .035+i.nose_y, -.515-i.nose_z, .058*(.4+.6*i.nose_w), .058, .07, 0),
-        wing=(.062*i.nose_w, .075+.7*i.nose_y, -.45-.5*i.nose_z, .036, .036, .055, 0),
-        ear=(.475*i.skull_w+i.ear_out, -.03, .06, .028, .125*i.ear, .075*i.ear, .25))
+        tip=(0, .018+i.nose_y, -.52-i.nose_z, .058*(.4+.6*i.nose_w), .058, .07, 0),
+        wing=(.062*i.nose_w, .065+.7*i.nose_y, -.45-.5*i.nose_z, .036, .036, .055, 0),
+        ear=(.50*i.skull_w+i.ear_out, -.03, .06, .028, .125*i.ear, .075*i.ear, .25))
 
 def _other_blobs(i, m):
     "Ellipsoids with roles of their own: cuts, the tongue, hair"
     b, s, n = i.hair_back, i.hair_side, i.hair
     return dict(
         socket=(i.eye_x, i.eye_y-.005, -.47, .115, .085, .14, 0),
-        nostril=(.038*i.nose_w, .098+.7*i.nose_y, -.505-.7*i.nose_z, .02, .016, .028, 0),
-        concha=(.50*i.skull_w+i.ear_out, -.04, .03, .028, .075*i.ear, .04*i.ear, .25),
+        nostril=(.038*i.nose_w, .088+.7*i.nose_y, -.505-.7*i.nose_z, .02, .016, .028, 0),
+        concha=(.525*i.skull_w+i.ear_out, -.04, .03, .028, .075*i.ear, .04*i.ear, .25),
         tongue=(0, i.mouth_y+.06+.1*m.jaw, -.27, .09, .035, .13, 0),
-        cap=(0, -.265, .12, .455*i.skull_w+n, .495*i.skull_h+n, .545*i.skull_d+n, 0),
+        cap=(0, -.265, .12, .47*i.skull_w+n, .495*i.skull_h+n, .545*i.skull_d+n, 0),
         back=(0, .1+.2*b, .28, .42+.08*b, .25+.5*b, .26, 0),
-        strand=(.43, .15+.18*s, .03, .085, .2+.3*s, .16, 0),
+        strand=(.44, .15+.18*s, .03, .085, .2+.3*s, .16, 0),
         bun=(0, i.bun_y, .3+.9*(i.bun_y+.6)*-.4, i.hair_bun+.02, i.hair_bun+.02, i.hair_bun+.02, 0))
 
-# %% ../nbs/02_synthetic.ipynb #f6555586
+# %% ../nbs/02_synthetic.ipynb #d6461596
 def _quadrics(rows, n):
     "Coefficients (n, 2K, 8) that turn monomials of a point into the squared norms of each ellipsoid's distance estimate"
     col = lambda v: v.expand(n, 1) if torch.is_tensor(v) else torch.full((n, 1), float(v))
@@ -307,8 +309,8 @@ def _quadric(cx, cy, cz, c, s, wx, wy, wz):
 def _blobs(x, y, z, Q):
     "Distance estimate of every ellipsoid, k0 (k0 - 1)/k1"
     f = torch.stack([x*x, y*y, z*z, y*z, x.abs(), y, z, torch.ones_like(x)], 1)
-    k0, k1 = (Q @ f).clamp(min=1e-9).chunk(2, 1)
-    return (k0 - k0.sqrt())*k1.rsqrt()
+    k0, k1 = torch.bmm(Q, f).clamp_(min=1e-9).chunk(2, 1)
+    return k0.sub_(k0.sqrt()).mul_(k1.rsqrt_())
 
 # %% ../nbs/02_synthetic.ipynb #d670200c
 def _pack(people, device):
@@ -329,7 +331,7 @@ def _moves(motion, device):
     d |= dict(blink_l=motion.blink[:, :1], blink_r=motion.blink[:, 1:], yaw=motion.yaw[:, None])
     return SimpleNamespace(**{k: v.to(device, torch.float32) for k, v in d.items()})
 
-# %% ../nbs/02_synthetic.ipynb #255f4415
+# %% ../nbs/02_synthetic.ipynb #2d16ce14
 class _Head:
     "The distance to the head of n frames, in the head's own frame"
     def __init__(self, i, m, gaze, neck):
@@ -350,28 +352,29 @@ class _Head:
         w = (1 - u*u).clamp(min=-1)
         b = torch.where(x < 0, m.blink_l, m.blink_r)
         v = y - i.eye_y + i.eye_slant*u
-        up, low = .047*i.eye_tall*i.eye_size, (.026*i.eye_tall - .008*m.smile.clamp(min=0))*i.eye_size
+        up, low = .052*i.eye_tall*i.eye_size, (.028*i.eye_tall - .010*m.smile.clamp(min=0))*i.eye_size
         return torch.maximum(low*w*b - up*w*(1-b) - v + .004*b, v - low*w), u
 
     def mouth(self, x, y):
         "Distances to the inner and outer outline of the lips (inside < 0)"
         i, m = self.i, self.m
-        width = i.mouth_w*(1 + .2*m.smile.clamp(min=-.4) - .36*m.pucker - .06*m.jaw)
+        width = i.mouth_w*(1 + .26*m.smile.clamp(min=-.4) - .4*m.pucker - .06*m.jaw)
         u = x/width
         w = (1 - u*u).clamp(min=-1)
-        line = i.mouth_y - (m.smile*(1 + m.asym*u.clamp(-1, 1)))*.062*(u*u).clamp(max=1.5) - .01*m.smile
-        top, low = .016*m.jaw + .012*m.smile.clamp(min=0), .125*m.jaw + .004*m.smile.clamp(min=0) + .03*m.pucker*m.jaw
+        line = i.mouth_y - (m.smile*(1 + m.asym*u.clamp(-1, 1)))*.078*(u*u).clamp(max=1.5) + .018*m.smile
+        top, low = .016*m.jaw + .016*m.smile.clamp(min=0), .125*m.jaw + .010*m.smile.clamp(min=0) + .03*m.pucker*m.jaw
         up, lo, puff = line - top*w, line + low*w, 1 + .45*m.pucker - .2*m.smile.clamp(min=0)
         cupid = 1 - .25*torch.exp(-(u*7).square())
-        inner = torch.maximum(up - y, y - lo) + .003
+        side = (u.abs()-1)*width
+        inner = torch.maximum(torch.maximum(up - y, y - lo), side) + .003
         outer = torch.maximum(up - i.lip_up*puff*cupid*w.clamp(min=0).sqrt() - y, y - lo - i.lip_low*puff*w.clamp(min=0).sqrt())
-        return inner, torch.maximum(outer, (u.abs()-1)*width), line, u
+        return inner, torch.maximum(outer, side), u
 
     def skin(self, x, y, z, d, openings=True):
         "Skin, with or without the openings of eyes and mouth"
         i, m, r = self.i, self.m, self.row
         k = .03
-        s = -k*torch.exp(d[:, :self.n_skin]/-k).sum(1).clamp(min=1e-30).log()
+        s = (d[:, :self.n_skin]/-k).exp_().sum(1).clamp_(min=1e-30).log_().mul_(-k)
         s = _smax(s, -d[:, r['socket']], .05)
         s = _smax(s, -d[:, r['nostril']], .012)
         s = _smax(s, -d[:, r['concha']], .02)
@@ -383,10 +386,10 @@ class _Head:
         inner, outer, *_ = self.mouth(x, y)
         lips = (outer.clamp(-.03, 0)/-.03)
         s = torch.where(front, s - .026*lips*(2-lips), s)
-        if not openings: return s, e, neck
+        if not openings: return s, e, neck, inner
         lid, _ = self.eye(x, y)
         s = torch.where(front, torch.maximum(s, -lid), s)
-        return torch.where(front, torch.maximum(s, -torch.maximum(inner, z + .24)), s), e, neck
+        return torch.where(front, torch.maximum(s, -torch.maximum(inner, z + .24)), s), e, neck, inner
 
     def ball(self, x, y, z):
         i = self.i
@@ -400,18 +403,19 @@ class _Head:
         h = ((px*ab[:, :1] + py*ab[:, 1:2] + pz*ab[:, 2:])/ab.square().sum(1, keepdim=True)).clamp(0, 1)
         return ((px-ab[:, :1]*h).square() + (py-ab[:, 1:2]*h).square() + (pz-ab[:, 2:]*h).square()).sqrt() - .215*self.i.neck
 
-    def teeth(self, x, y, z, d):
+    def teeth(self, x, y, z, d, inside):
         "Two rows of teeth and the tongue"
         arch = (x.square() + (z+.245).square()).sqrt() - .155
         y0, drop = self.i.mouth_y, .125*self.m.jaw
         up, low = (y-y0+.03).abs() - .047, (y-y0-drop-.045).abs() - .026
-        return torch.maximum(arch, torch.minimum(up, low)), d[:, self.row['tongue']]
+        return torch.maximum(torch.maximum(arch, inside), torch.minimum(up, low)), torch.maximum(d[:, self.row['tongue']], inside)
 
     def hair(self, x, y, z, d):
         "Cap, curtain behind, strands beside the face, bun; cut off along the hair line"
         i, r = self.i, self.row
-        cut = .60*(y+.475-i.hair_line+i.hair_part*x*(1 + 0*x)) - .80*(z+.40) - .25*(x.abs()-.2).clamp(min=0)
-        h = _smax(torch.where(i.hair > 0, d[:, r['cap']], 1.), cut.clamp(min=-1), .04)
+        lock = .012*torch.sin(31*x + 4*z) + .008*torch.sin(67*x + 9*y)
+        cut = .60*(y+.53-i.hair_line+i.hair_part*x+lock) - .80*(z+.40) - .32*(x.abs()-.17).clamp(min=0)
+        h = _smax(torch.where(i.hair > 0, d[:, r['cap']], 1.) - .35*lock, cut.clamp(min=-1), .04)
         if self.any['hair_back']: h = _smin(h, torch.where(i.hair_back > 0, torch.maximum(d[:, r['back']], .02 - z), 1.), .06)
         if self.any['hair_side']: h = _smin(h, torch.where(i.hair_side > 0, d[:, r['strand']], 1.), .06)
         if self.any['hair_bun']: h = _smin(h, torch.where(i.hair_bun > 0, d[:, r['bun']], 1.), .03)
@@ -433,8 +437,8 @@ class _Head:
         drop = self.jaw_drop(y, z)
         yj, zj = y - drop, z - .25*drop
         d = _blobs(x, yj, zj, self.Q)
-        skin, e, neck = self.skin(x, y, z, d)
-        teeth, tongue = self.teeth(x, y, z, d)
+        skin, e, neck, inner = self.skin(x, y, z, d)
+        teeth, tongue = self.teeth(x, y, z, d, inner - .004)
         far = torch.full_like(x, 9.)
         hair = self.hair(x, y, z, d) if self.any['hair'] else far
         if self.any['beard']: skin = skin - .02*self.beard(x, y, z)
@@ -448,7 +452,7 @@ class _Head:
     def beard(self, x, y, z):
         "Density of beard and moustache"
         i, m = self.i, self.m
-        _, outer, _, u = self.mouth(x, y)
+        _, outer, u = self.mouth(x, y)
         area = _step(y + .55*z.clamp(max=.1), .0, .1)*_step(y, .12, .2)*_step(z, .1, .02)*_step(outer, .004, .03)
         moust = _step(y, i.mouth_y+.01, i.mouth_y-.01)
         sides = _step(x.abs(), .22, .3)
@@ -544,21 +548,21 @@ def _head_colour(h, x, y, z):
     face = (nearest != 0) | (d < neck + .03)
     return c, shine, face, nearest
 
-# %% ../nbs/02_synthetic.ipynb #60e53486
+# %% ../nbs/02_synthetic.ipynb #0bce32ec
 def _skin_colour(h, x, y, z):
     i, m = h.i, h.m
     front = (z < -.2).float()
     c = i.skin.expand(*x.shape, 3)
     cheeks = torch.exp(-((x.abs()-.24).square() + (y-.06).square())/.012)
     nose = torch.exp(-(x.square() + (y-.05-i.nose_y).square())/.006)
-    ears = _step(x.abs(), .47, .5)
+    ears = _step(x.abs(), .49, .52)
     c = c*(1 - x.new_tensor([.02, .22, .20])*(i.blush*(cheeks+.8*nose).clamp(max=1)*front + .5*ears)[..., None])
     lid, u = h.eye(x, y)
     near = _step(lid, .05, .0)*front*(u.abs() < 1.5)
     c = c*(1 - .16*near[..., None])
     c = _mix(c, c*.18, _step(lid, .013, .006)*front*(u.abs() < 1.12)*(y < i.eye_y + .03))  # lashes
     if h.any['beard']: c = _mix(c, i.hair_colour*(.8 + .25*torch.sin(70*x + 20*y)*torch.sin(60*y - 15*x))[..., None], .9*h.beard(x, y, z))
-    inner, outer, _, _ = h.mouth(x, y)
+    inner, outer, _ = h.mouth(x, y)
     c = _mix(c, i.lips, _step(outer, .006, -.006)*front*(z < -.3))
     c = _mix(c, c.new_tensor([.17, .04, .04]), _step(inner, .006, -.004)*front)  # the mouth's inside and the line between the lips
     b = _brow(h, x, y)
@@ -568,11 +572,11 @@ def _brow(h, x, y):
     i, m = h.i, h.m
     u = (x.abs() - i.eye_x*.98)/.125
     frown = (-m.brow).clamp(min=0)
-    line = i.brow_y - .055*m.brow - i.brow_arch*(1-u*u).clamp(min=-.6) - frown*.03*u + .012*u*u
+    line = i.brow_y - .062*m.brow - i.brow_arch*(1-u*u).clamp(min=-.6) - frown*.045*u + .012*u*u
     thick = i.brow_h*(1 - .35*u.clamp(min=-1))*(1 - u.abs().pow(4)).clamp(min=0)
     return _step((y-line).abs() - thick, .006, -.006)*(u.abs() < 1.05)
 
-# %% ../nbs/02_synthetic.ipynb #90835be2
+# %% ../nbs/02_synthetic.ipynb #7b5c50b9
 def _eye_colour(h, x, y, z):
     "Sclera, iris, pupil, a highlight, and the shadow of the upper lid"
     i = h.i
@@ -599,7 +603,7 @@ def _hair_colour(h, x, y, z):
     i = h.i
     a = torch.atan2(x, -z + .1)
     s = torch.sin(43*a + 9*torch.sin(3*y)) + .6*torch.sin(97*a + 5*y) + .5*torch.sin(23*x + 17*y)
-    return i.hair_colour*(1 + .13*s)[..., None]
+    return i.hair_colour*(1.05 + .2*s)[..., None] + .012*s[..., None].clamp(min=0)
 
 # %% ../nbs/02_synthetic.ipynb #c2c88fef
 def _cloth_colour(b, x, y, z):
@@ -669,7 +673,7 @@ class Frames:
         return Frames(**{o.name: f(getattr(self, o.name)) for o in fields(self)})
     def __getitem__(self, i): return self.map(lambda t: t[i])
 
-# %% ../nbs/02_synthetic.ipynb #aa1ea41e
+# %% ../nbs/02_synthetic.ipynb #32cb9c81
 LANDMARKS = (33, 133, 362, 263, 168, 6, 197, 195, 4, 98, 327, 10, 151, 127, 356, 234, 454,   # RIGID
              160, 159, 158, 144, 145, 153, 387, 386, 385, 373, 374, 380, 468, 473,            # lids, irises
              61, 291, 78, 308, 0, 13, 14, 17, 37, 267, 84, 314, 152,                          # mouth, chin
@@ -687,13 +691,13 @@ def _landmark_xy(h):
         outer, inner, tops, lows, brows = ks
         ex = lambda u: side*(i.eye_x + u*.083*i.eye_size)
         ey = lambda u, f: i.eye_y - i.eye_slant*u + f*(1-u*u)
-        up, low = .047*i.eye_tall*i.eye_size, (.026*i.eye_tall - .008*m.smile.clamp(min=0))*i.eye_size
+        up, low = .052*i.eye_tall*i.eye_size, (.028*i.eye_tall - .010*m.smile.clamp(min=0))*i.eye_size
         zero = torch.zeros_like(i.eye_x)
         put(outer, ex(.98), ey(.98, zero)); put(inner, ex(-.98), ey(-.98, zero))
         for u, k, l in zip((.5, 0., -.5), tops, lows): put(k, ex(u), ey(u, low*b - up*(1-b))); put(l, ex(u), ey(u, low))
         frown = (-m.brow).clamp(min=0)
         for u, k in zip((1., .1, -.85), brows):
-            put(k, side*(i.eye_x*.98 + .125*u), i.brow_y - .055*m.brow - i.brow_arch*(1-u*u) - frown*.03*u + .012*u*u)
+            put(k, side*(i.eye_x*.98 + .125*u), i.brow_y - .062*m.brow - i.brow_arch*(1-u*u) - frown*.045*u + .012*u*u)
     for k in (168, 6, 197, 195, 4, 98, 327):  # nose: between the eyes and the tip
         f = ((C[_AT[k], 1] + .204)/.233).clamp(0, 1)
         put(k, C[_AT[k], 0]*(i.nose_w if k in (98, 327) else torch.ones_like(i.nose_w)), C[_AT[k], 1] + f*i.nose_y + (1-f)*(i.eye_y+.162))
@@ -705,9 +709,9 @@ def _landmark_xy(h):
 
 def _mouth_point(i, m, u, side, out):
     "A point of the lips: along `u`, upper (-1) or lower (1) lip, inner (0) or outer (1) outline; the formulas of `_Head.mouth`"
-    width, w = i.mouth_w*(1 + .2*m.smile.clamp(min=-.4) - .36*m.pucker - .06*m.jaw), 1 - u*u
-    line = i.mouth_y - m.smile*(1 + m.asym*u)*.062*u*u - .01*m.smile
-    top, low = .016*m.jaw + .012*m.smile.clamp(min=0), .125*m.jaw + .004*m.smile.clamp(min=0) + .03*m.pucker*m.jaw
+    width, w = i.mouth_w*(1 + .26*m.smile.clamp(min=-.4) - .4*m.pucker - .06*m.jaw), 1 - u*u
+    line = i.mouth_y - m.smile*(1 + m.asym*u)*.078*u*u + .018*m.smile
+    top, low = .016*m.jaw + .016*m.smile.clamp(min=0), .125*m.jaw + .010*m.smile.clamp(min=0) + .03*m.pucker*m.jaw
     puff = (1 + .45*m.pucker - .2*m.smile.clamp(min=0))*out*math.sqrt(w)
     cupid = 1 - .25*math.exp(-(u*7)**2)
     return u*width, line - top*w - i.lip_up*puff*cupid if side < 0 else line + low*w + i.lip_low*puff if side > 0 else line
@@ -748,7 +752,8 @@ def _fit(people):
 
 def _look_at(eyes): return P.rotation(eyes[..., 0], eyes[..., 1], torch.zeros_like(eyes[..., 0]))[..., :, 2]*-1
 
-# %% ../nbs/02_synthetic.ipynb #68b84795
+# %% ../nbs/02_synthetic.ipynb #bd3028b8
+_CHUNK = 1 << 16  # rays at a time on a CPU, so that they stay in its cache
 _COARSE = 32  # blocks along an edge; one fat ray per block and part says where thin ones begin
 
 class _Stage:
@@ -768,21 +773,19 @@ class _Stage:
         u, v = (a.reshape(1, -1).expand(n, -1) for a in torch.meshgrid(c, c, indexing='xy'))
         self.begin = [_march(p, u, v, torch.full_like(u, p.near), 10, 1.42/_COARSE, 4e-3) for p in self.parts]
 
-    def see(self, u, v, e):
-        "Colour (n, N, 3), person, face, depth and material (n, N) along rays at `u`, `v`"
-        block = ((v+1)*_COARSE/2).long().clamp(0, _COARSE-1)*_COARSE + ((u+1)*_COARSE/2).long().clamp(0, _COARSE-1)
-        seen = []
-        for part, (z0, near) in zip(self.parts, self.begin):
-            z, on = torch.ones_like(u), torch.zeros_like(u, dtype=torch.bool)
-            idx = _compact(near.gather(1, block))
+    def see(self, u, v, begin, e):
+        "Along rays at `u`, `v`: colour (n, N, 3), person, face, depth and material (n, N), and where each part was met"
+        met = []
+        for part, (z0, near) in zip(self.parts, begin):
+            z, on, idx = torch.ones_like(u), torch.zeros_like(u, dtype=torch.bool), _compact(near)
             if idx.shape[1]:
-                d, hit = _march(part, _pick(u, idx), _pick(v, idx), _pick(z0.gather(1, block), idx), 24, eps=.12*e + 1e-3)
+                d, hit = _march(part, *(_pick(a, idx) for a in (u, v, z0)), 24, eps=.12*e + 1e-3)
                 z, on = _put(z, idx, torch.where(hit, d, 1.)), _put(on, idx, hit)
-            seen.append((z, on))
-        (zh, oh), (zb, ob) = seen
-        return _look(*self.parts, self.i, u, v, zh, zb, oh, ob, e)
+            met.append((z, on))
+        (zh, oh), (zb, ob) = met
+        return *_look(*self.parts, self.i, u, v, zh, zb, oh, ob, e), met
 
-# %% ../nbs/02_synthetic.ipynb #bd00bef1
+# %% ../nbs/02_synthetic.ipynb #f2cc05ce
 def _contrast(rgb, what):
     "Pixels (n, S, S) that differ from a neighbour in colour or material"
     edge = torch.zeros_like(what, dtype=torch.bool)
@@ -793,22 +796,31 @@ def _contrast(rgb, what):
         edge.narrow(d, 0, what.shape[d]-1).logical_or_(diff); edge.narrow(d, 1, what.shape[d]-1).logical_or_(diff)
     return edge
 
+def _nearest(met, S):
+    "The nearest depth among a pixel and its eight neighbours, and whether any of them met the part"
+    z = -torch.nn.functional.max_pool2d(-met[0].unflatten(1, (1, S, S)), 3, 1, 1).flatten(1)
+    return z - 1/S, z < 1
+
 def _picture(stage, S):
     "One ray per pixel, four more where it matters: (n, S, S, 6) RGB, person, face, depth"
     dev, n = stage.pose.device, len(stage.pose)
     c = (torch.arange(S, device=dev)*2 + 1)/S - 1
     u, v = (a.reshape(1, -1).expand(n, -1) for a in torch.meshgrid(c, c, indexing='xy'))
-    rgb, mask, face, z, what = stage.see(u, v, 2/S)
-    out = torch.cat([rgb, *(a[..., None] for a in (mask, face, z))], -1)
-    idx = _compact(_contrast(rgb.unflatten(1, (S, S)), what.unflatten(1, (S, S))).flatten(1))
+    block = ((v+1)*_COARSE/2).long()*_COARSE + ((u+1)*_COARSE/2).long()
+    *seen, what, met = stage.see(u, v, [(z.gather(1, block), near.gather(1, block)) for z, near in stage.begin], 2/S)
+    out = _stack(*seen)
+    idx = _compact(_contrast(seen[0].unflatten(1, (S, S)), what.unflatten(1, (S, S))).flatten(1))
     if idx.shape[1]:
         q, U, V = .5/S, _pick(u, idx), _pick(v, idx)
-        rgb, mask, face, z, _ = stage.see(torch.cat([U-q, U+q, U-q, U+q], 1), torch.cat([V-q, V-q, V+q, V+q], 1), 2/S)
-        fine = torch.cat([rgb, *(a[..., None] for a in (mask, face, z))], -1).unflatten(1, (4, -1)).mean(1)
+        begin = [(_pick(z, idx).repeat(1, 4), _pick(near, idx).repeat(1, 4)) for z, near in (_nearest(m, S) for m in met)]
+        *seen, _, _ = stage.see(torch.cat([U-q, U+q, U-q, U+q], 1), torch.cat([V-q, V-q, V+q, V+q], 1), begin, 2/S)
+        fine = _stack(*seen).unflatten(1, (4, -1)).mean(1)
         out = torch.stack([_put(out[..., k], idx, fine[..., k]) for k in range(6)], -1)
     return out.unflatten(1, (S, S))
 
-# %% ../nbs/02_synthetic.ipynb #3901e87f
+def _stack(rgb, *rest): return torch.cat([rgb, *(a[..., None] for a in rest)], -1)
+
+# %% ../nbs/02_synthetic.ipynb #a3f7577f
 @torch.no_grad()
 def render(
     identity:Identity|Sequence[Identity], # one person, or several
@@ -823,7 +835,7 @@ def render(
     if len(moves) != len(who): raise ValueError(f'{len(who)} identities need as many motions or one for all, got {len(moves)}')
     if len({len(m) for m in moves}) != 1: raise ValueError(f'motions must have one length, got {sorted({len(m) for m in moves})}')
     T, people = len(moves[0]), _pack(who, device)
-    B, step = _fit(people), max(1, (1 << 15 if torch.device(device).type == 'cpu' else 1 << 21)//size**2)
+    B, step = _fit(people), max(1, (_CHUNK if torch.device(device).type == 'cpu' else 1 << 21)//size**2)
     flat = Motion(*(torch.cat([getattr(m, f.name) for m in moves]) for f in fields(Motion)))
     out = []
     for at in torch.arange(T*len(who)).split(step):
