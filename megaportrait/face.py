@@ -7,9 +7,10 @@ __all__ = ['canonical_mesh', 'mesh_triangles', 'flip_index', 'FaceError', 'Unrea
            'Video', 'read_video', 'Face', 'fit_pose', 'as_picture', 'pose_box', 'Tracker', 'check_faces', 'Track',
            'track', 'crop_boxes', 'smooth_poses', 'crop', 'crop_frames', 'crop_track', 'face_mask']
 
-# %% ../nbs/03_face.ipynb #82c684f5
+# %% ../nbs/03_face.ipynb #6ea56184
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from functools import lru_cache
@@ -140,15 +141,28 @@ def fit_pose(
     src, dst = (torch.as_tensor(np.asarray(a)[..., i, :], dtype=torch.float64) for a in (canonical_mesh(), landmarks))
     return P.fit_similarity(src.expand_as(dst), dst).float().numpy()
 
-# %% ../nbs/03_face.ipynb #637c3163
+# %% ../nbs/03_face.ipynb #27c47858
 @lru_cache
 def _mediapipe():
-    os.environ.setdefault('GLOG_minloglevel', '2')  # its information messages
     try: from mediapipe.python.solutions import face_detection, face_mesh, selfie_segmentation
     except ImportError as e:
         raise ImportError("tracking faces needs mediapipe 0.10.21, which is not installed: pip install 'mediapipe==0.10.21'; "
                           'prepared data needs no tracker') from e
     return face_detection.FaceDetection, face_mesh.FaceMesh, selfie_segmentation.SelfieSegmentation
+
+@contextmanager
+def _quiet():
+    "Drop what C++ prints to the error stream"
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try: os.dup2(null, 2); yield
+    finally: os.dup2(kept, 2); os.close(kept); os.close(null)
+
+_EMPTY = np.zeros((64, 64, 3), np.uint8)
+
+def _start(make, **options):
+    "A model, started"
+    with _quiet(): model = make(**options); model.process(_EMPTY)
+    return model
 
 def as_picture(
     x:np.ndarray|torch.Tensor|Image.Image, # (H, W, 3) uint8, or (3, H, W) in [0, 1], or a PIL image
@@ -178,16 +192,19 @@ def _square(box, k, shape):
     x0, y0, x1, y1 = (round(float(v)) for v in (box[0] - r, box[1] - r, box[0] + r, box[1] + r))
     return max(x0, 0), max(y0, 0), min(x1, w), min(y1, h)
 
-# %% ../nbs/03_face.ipynb #7a938494
+# %% ../nbs/03_face.ipynb #709ac76a
 class _Follower:
     "Landmarks of one face, looked for in a window that goes with it"
     def __init__(self, mesh): self.mesh, self.window, self.box = mesh, None, None
 
     def start(self, x, box):
         "Landmarks of the face near `box`, or None"
-        self.mesh.reset()
-        self.box, self.window = box, _square(box, 2, x.shape)
-        return self.follow(x)
+        self.box = box; self._move(x)
+        with _quiet(): return self.follow(x)
+
+    def _move(self, x):
+        "Centre the window; an empty picture makes the mesh forget where the face was in the old one"
+        self.window = _square(self.box, 2, x.shape); self.mesh.process(_EMPTY)
 
     def follow(self, x):
         "Landmarks (478, 3) px in the next picture, or None"
@@ -197,7 +214,7 @@ class _Follower:
         x0, y0, x1, y1 = middle = _square(box, 1.5, x.shape)
         a0, b0, a1, b1 = self.window
         self.box = box
-        if x0 < a0 or y0 < b0 or x1 > a1 or y1 > b1 or x1 - x0 < (a1 - a0)/2: self.window = _square(box, 2, x.shape); self.mesh.reset()
+        if x0 < a0 or y0 < b0 or x1 > a1 or y1 > b1 or x1 - x0 < (a1 - a0)/2: self._move(x)
         return p
 
     def _see(self, x):
@@ -227,7 +244,7 @@ def _choose(faces, last, wanted):
     if wanted is not None: return faces[wanted] if 0 <= wanted < len(faces) else None
     return max(faces, key=lambda o: o[2])
 
-# %% ../nbs/03_face.ipynb #81f15067
+# %% ../nbs/03_face.ipynb #979a5c40
 class Tracker:
     "Follows one face from frame to frame; models are loaded once, so keep it open for many clips"
     def __init__(self,
@@ -237,9 +254,9 @@ class Tracker:
     ):
         Detection, Mesh, Segmentation = _mediapipe()
         self.face, self.masks, self.recount = face, masks, recount
-        self._detectors = [Detection(model_selection=k) for k in (0, 1)]
-        self._follower = _Follower(Mesh(max_num_faces=1, refine_landmarks=True))
-        self._segment = Segmentation(model_selection=0)
+        self._detectors = [_start(Detection, model_selection=k) for k in (0, 1)]
+        self._follower = _Follower(_start(Mesh, max_num_faces=1, refine_landmarks=True))
+        self._segment = _start(Segmentation, model_selection=0)
         self.reset()
 
     def close(self):
