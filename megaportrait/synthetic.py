@@ -6,7 +6,7 @@
 __all__ = ['EXPRESSIONS', 'LANDMARKS', 'Scene', 'Identity', 'sample_scene', 'sample_identity', 'swap_scene', 'Motion',
            'make_motion', 'sample_motion', 'sample_drivers', 'Frames', 'render', 'make_clips']
 
-# %% ../nbs/02_synthetic.ipynb #35084617
+# %% ../nbs/02_synthetic.ipynb #86251d86
 import contextlib, csv, json, math, random, shutil, tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 from . import pose as P
-from .core import atomic_write
+from .core import atomic_write, load_json
 from .face import canonical_mesh
 
 # %% ../nbs/02_synthetic.ipynb #df4e3572
@@ -331,136 +331,143 @@ def _moves(motion, device):
     d |= dict(blink_l=motion.blink[:, :1], blink_r=motion.blink[:, 1:], yaw=motion.yaw[:, None])
     return SimpleNamespace(**{k: v.to(device, torch.float32) for k, v in d.items()})
 
-# %% ../nbs/02_synthetic.ipynb #2d16ce14
+# %% ../nbs/02_synthetic.ipynb #81070200
+def _lids(i, m):
+    "How far the upper and the lower lid curve away from the line between the corners"
+    return .052*i.eye_tall*i.eye_size, (.028*i.eye_tall - .010*m.smile.clamp(min=0))*i.eye_size
+
+def _eye(h, x, y): # (n, M) each
+    "Distance to the opening between the lids (inside < 0), and the coordinate along it, +1 at the outer corner"
+    i, m = h.i, h.m
+    u = (x.abs() - i.eye_x)/(.083*i.eye_size)
+    w, b = (1 - u*u).clamp_(min=-1), torch.where(x < 0, m.blink_l, m.blink_r)
+    v, (up, low) = y - i.eye_y + i.eye_slant*u, _lids(i, m)
+    return torch.maximum(((low+up)*b - up)*w - v + .004*b, v - low*w), u
+
+# %% ../nbs/02_synthetic.ipynb #50a178b1
+def _lips(i, m):
+    "Half the width of the mouth, how far it opens up and down, and how thick the lips are"
+    grin = m.smile.clamp(min=0)
+    return (i.mouth_w*(1 + .26*m.smile.clamp(min=-.4) - .4*m.pucker - .06*m.jaw), .016*m.jaw + .016*grin,
+            .125*m.jaw + .010*grin + .03*m.pucker*m.jaw, 1 + .45*m.pucker - .2*grin)
+
+def _lip_line(i, m, u):
+    "Height of the line between closed lips, along u in [-1, 1]"
+    return i.mouth_y - m.smile*(1 + m.asym*u.clamp(-1, 1))*.078*(u*u).clamp(max=1.5) + .018*m.smile
+
+def _mouth(h, x, y): # (n, M) each
+    "Distances to the inner and the outer outline of the lips (inside < 0)"
+    i, (width, top, low, puff) = h.i, _lips(h.i, h.m)
+    u = x/width
+    line, w = _lip_line(i, h.m, u), (1 - u*u).clamp_(min=-1)
+    up, lo, arc = line - top*w, line + low*w, puff*w.clamp(min=0).sqrt()
+    side = (u.abs()-1)*width
+    inner = torch.maximum(torch.maximum(up - y, y - lo), side).add_(.003)
+    cupid = 1 - .25*torch.exp(-(u*7).square())
+    return inner, torch.maximum(torch.maximum(up - i.lip_up*cupid*arc - y, y - lo - i.lip_low*arc), side)
+
+# %% ../nbs/02_synthetic.ipynb #10703fed
+def _jaw_drop(h, y, z):
+    "How far a point goes down with the jaw"
+    return .135*h.m.jaw*_step(y, .2, .42)*_step(z, .12, -.12)
+
+def _ball(h, x, y, z):
+    "Distance to the centre of the nearer eyeball"
+    return ((x.abs()-h.i.eye_x).square_() + (y-h.i.eye_y).square_() + (z-_EYE_Z).square_()).sqrt_()
+
+def _neck(h, x, y, z):
+    "A capsule from the base of the skull to the chest"
+    a = h.neck.new_tensor([0, .3, .14])
+    ab, p = h.neck - a, (x - a[0], y - a[1], z - a[2])
+    t = (sum(p[k]*ab[:, k:k+1] for k in range(3))/ab.square().sum(1, keepdim=True)).clamp_(0, 1)
+    return sum((p[k] - ab[:, k:k+1]*t).square_() for k in range(3)).sqrt_() - .215*h.i.neck
+
+_EYE_Z, _EYE_R, _LID_R = -.268, .077, .088  # depth of the eyeballs' centres, their radius and that of the lids
+
+# %% ../nbs/02_synthetic.ipynb #9184f8b4
+def _skin(h, x, y, z, d, whole=False): # (n, M) coordinates, (n, K, M) distances to the ellipsoids
+    "Distances to the skin, to the neck and to the mouth's outline; `whole` leaves ears and openings away"
+    d_skin = d[:, :h.n_skin - whole]
+    s, cut = (d_skin/-.03).exp_().sum(1).clamp_(min=1e-30).log_().mul_(-.03), lambda name, k: _smax(s, -d[:, h.row[name]], k)
+    s = cut('socket', .05)
+    s = cut('nostril', .012)
+    if not whole: s = cut('concha', .02)
+    s = _smin(s, _ball(h, x, y, z) - _LID_R, .02)
+    neck = _neck(h, x, y, z)
+    s, front = _smin(s, neck, .06), z < -.2
+    inner, outer = _mouth(h, x, y)
+    f = outer.clamp(-.03, 0)/-.03
+    s = torch.where(front, s - .026*f*(2-f), s)
+    if whole: return s, neck, inner
+    opened = torch.maximum(s, -torch.minimum(_eye(h, x, y)[0], torch.maximum(inner, z + .24)))
+    return torch.where(front, opened, s), neck, inner
+
+# %% ../nbs/02_synthetic.ipynb #30b90f2d
+def _teeth(h, x, y, z, inside):
+    "Two rows of teeth on an arch; the lower one moves with the jaw"
+    arch = (x.square() + (z+.245).square()).sqrt() - .155
+    y0, drop = h.i.mouth_y, .125*h.m.jaw
+    rows = torch.minimum((y-y0+.03).abs() - .047, (y-y0-drop-.045).abs() - .026)
+    return torch.maximum(torch.maximum(arch, inside), rows)
+
+def _hair(h, x, y, z, d):
+    "A cap, a curtain behind, strands beside the face and a bun; cut off along the hair line, with locks"
+    i, r = h.i, h.row
+    lock = .012*torch.sin(31*x + 4*z) + .008*torch.sin(67*x + 9*y)
+    line = .60*(y+.53-i.hair_line+i.hair_part*x+lock) - .80*(z+.40) - .32*(x.abs()-.17).clamp(min=0)
+    s = _smax(torch.where(i.hair > 0, d[:, r['cap']], 1.) - .35*lock, line.clamp(min=-1), .04)
+    if h.any['hair_back']: s = _smin(s, torch.where(i.hair_back > 0, torch.maximum(d[:, r['back']], .02 - z), 1.), .06)
+    if h.any['hair_side']: s = _smin(s, torch.where(i.hair_side > 0, d[:, r['strand']], 1.), .06)
+    if h.any['hair_bun']: s = _smin(s, torch.where(i.hair_bun > 0, d[:, r['bun']], 1.), .03)
+    return s - i.curl*.018*torch.sin(25*x)*torch.sin(25*y+1)*torch.sin(25*z+2) if h.any['curl'] else s
+
+# %% ../nbs/02_synthetic.ipynb #bd50138c
+def _glasses(h, x, y, z):
+    "Two rims, a bridge and temples"
+    i = h.i
+    u, v = x.abs() - i.eye_x - .008, y - i.eye_y - .012
+    square = (u.square()*u.square() + (v*1.15).square()*(v*1.15).square()).sqrt().sqrt()
+    rim = torch.where(i.rim_square > 0, square, (u*u + v*v).sqrt()) - i.rim
+    ring = (rim.square() + (z+.435-.16*u.clamp(min=0)).square()).sqrt()
+    bridge = torch.maximum(((y-i.eye_y+.02).square() + (z+.47).square()).sqrt(), x.abs() - i.eye_x + i.rim)
+    temple = torch.maximum(((y-i.eye_y+.01).square() + (x.abs()-.35-.2*(z+.41)).square()).sqrt(), (z+.2).abs() - .22)
+    return torch.where(i.glasses > 0, torch.minimum(ring, torch.minimum(bridge, temple)) - .011, 1.)
+
+def _beard(h, x, y, z):
+    "Density of beard and moustache"
+    i, outer = h.i, _mouth(h, x, y)[1]
+    area = _step(y + .55*z.clamp(max=.1), .0, .1)*_step(y, .12, .2)*_step(z, .1, .02)*_step(outer, .004, .03)*_step(y, .75, .66)
+    above, sides = _step(y, i.mouth_y+.01, i.mouth_y-.01), _step(x.abs(), .22, .3)
+    moustache = above*i.moustache*_step(y, .14, .18) + 1 - above
+    return i.beard*area*torch.where(above > 0, torch.maximum(sides, moustache), 1.)
+
+# %% ../nbs/02_synthetic.ipynb #c3bca732
 class _Head:
-    "The distance to the head of n frames, in the head's own frame"
+    "The distance to the heads of n frames, each in the person's own frame"
     def __init__(self, i, m, gaze, neck):
-        self.i, self.m, self.gaze, self.neck = i, m, gaze, neck  # numbers, moves, (n, 3) look directions, (n, 3) lower end of the neck
+        self.i, self.m, self.gaze, self.neck = i, m, gaze, neck  # people, moves, (n, 3) look directions, (n, 3) lower ends of necks
         skin, other = _skin_blobs(i, m), _other_blobs(i, m)
         self.n_skin, self.row = len(skin), {k: j for j, k in enumerate([*skin, *other])}
         self.Q = _quadrics(skin | other, len(gaze))
-        self.any = {k: bool((getattr(i, k) > 0).any()) for k in ('glasses', 'hair', 'hair_back', 'hair_side', 'hair_bun', 'curl', 'beard', 'moustache')}
+        self.any = {k: bool((getattr(i, k) > 0).any()) for k in ('glasses', 'hair', 'hair_back', 'hair_side', 'hair_bun', 'curl', 'beard')}
 
-    def jaw_drop(self, y, z):
-        "How far a point goes down with the jaw"
-        return .135*self.m.jaw*_step(y, .2, .42)*_step(z, .12, -.12)
-
-    def eye(self, x, y):
-        "Height above the lids' opening (inside < 0), and the coordinate along it"
-        i, m = self.i, self.m
-        u = (x.abs() - i.eye_x)/(.083*i.eye_size)
-        w = (1 - u*u).clamp(min=-1)
-        b = torch.where(x < 0, m.blink_l, m.blink_r)
-        v = y - i.eye_y + i.eye_slant*u
-        up, low = .052*i.eye_tall*i.eye_size, (.028*i.eye_tall - .010*m.smile.clamp(min=0))*i.eye_size
-        return torch.maximum(low*w*b - up*w*(1-b) - v + .004*b, v - low*w), u
-
-    def mouth(self, x, y):
-        "Distances to the inner and outer outline of the lips (inside < 0)"
-        i, m = self.i, self.m
-        width = i.mouth_w*(1 + .26*m.smile.clamp(min=-.4) - .4*m.pucker - .06*m.jaw)
-        u = x/width
-        w = (1 - u*u).clamp(min=-1)
-        line = i.mouth_y - (m.smile*(1 + m.asym*u.clamp(-1, 1)))*.078*(u*u).clamp(max=1.5) + .018*m.smile
-        top, low = .016*m.jaw + .016*m.smile.clamp(min=0), .125*m.jaw + .010*m.smile.clamp(min=0) + .03*m.pucker*m.jaw
-        up, lo, puff = line - top*w, line + low*w, 1 + .45*m.pucker - .2*m.smile.clamp(min=0)
-        cupid = 1 - .25*torch.exp(-(u*7).square())
-        side = (u.abs()-1)*width
-        inner = torch.maximum(torch.maximum(up - y, y - lo), side) + .003
-        outer = torch.maximum(up - i.lip_up*puff*cupid*w.clamp(min=0).sqrt() - y, y - lo - i.lip_low*puff*w.clamp(min=0).sqrt())
-        return inner, torch.maximum(outer, side), u
-
-    def skin(self, x, y, z, d, openings=True):
-        "Skin, with or without the openings of eyes and mouth"
-        i, m, r = self.i, self.m, self.row
-        k = .03
-        s = (d[:, :self.n_skin]/-k).exp_().sum(1).clamp_(min=1e-30).log_().mul_(-k)
-        s = _smax(s, -d[:, r['socket']], .05)
-        s = _smax(s, -d[:, r['nostril']], .012)
-        s = _smax(s, -d[:, r['concha']], .02)
-        e = self.ball(x, y, z)
-        s = _smin(s, e - .088, .02)
-        neck = self.neck_distance(x, y, z)
-        s = _smin(s, neck, .06)
-        front = z < -.2
-        inner, outer, *_ = self.mouth(x, y)
-        lips = (outer.clamp(-.03, 0)/-.03)
-        s = torch.where(front, s - .026*lips*(2-lips), s)
-        if not openings: return s, e, neck, inner
-        lid, _ = self.eye(x, y)
-        s = torch.where(front, torch.maximum(s, -lid), s)
-        return torch.where(front, torch.maximum(s, -torch.maximum(inner, z + .24)), s), e, neck, inner
-
-    def ball(self, x, y, z):
-        i = self.i
-        return ((x.abs()-i.eye_x).square() + (y-i.eye_y).square() + (z+.268).square()).sqrt()
-
-    def neck_distance(self, x, y, z):
-        "A capsule from the base of the skull to the chest"
-        a = self.neck.new_tensor([0, .3, .14])
-        ab = self.neck - a
-        px, py, pz = x - a[0], y - a[1], z - a[2]
-        h = ((px*ab[:, :1] + py*ab[:, 1:2] + pz*ab[:, 2:])/ab.square().sum(1, keepdim=True)).clamp(0, 1)
-        return ((px-ab[:, :1]*h).square() + (py-ab[:, 1:2]*h).square() + (pz-ab[:, 2:]*h).square()).sqrt() - .215*self.i.neck
-
-    def teeth(self, x, y, z, d, inside):
-        "Two rows of teeth and the tongue"
-        arch = (x.square() + (z+.245).square()).sqrt() - .155
-        y0, drop = self.i.mouth_y, .125*self.m.jaw
-        up, low = (y-y0+.03).abs() - .047, (y-y0-drop-.045).abs() - .026
-        return torch.maximum(torch.maximum(arch, inside), torch.minimum(up, low)), torch.maximum(d[:, self.row['tongue']], inside)
-
-    def hair(self, x, y, z, d):
-        "Cap, curtain behind, strands beside the face, bun; cut off along the hair line"
-        i, r = self.i, self.row
-        lock = .012*torch.sin(31*x + 4*z) + .008*torch.sin(67*x + 9*y)
-        cut = .60*(y+.53-i.hair_line+i.hair_part*x+lock) - .80*(z+.40) - .32*(x.abs()-.17).clamp(min=0)
-        h = _smax(torch.where(i.hair > 0, d[:, r['cap']], 1.) - .35*lock, cut.clamp(min=-1), .04)
-        if self.any['hair_back']: h = _smin(h, torch.where(i.hair_back > 0, torch.maximum(d[:, r['back']], .02 - z), 1.), .06)
-        if self.any['hair_side']: h = _smin(h, torch.where(i.hair_side > 0, d[:, r['strand']], 1.), .06)
-        if self.any['hair_bun']: h = _smin(h, torch.where(i.hair_bun > 0, d[:, r['bun']], 1.), .03)
-        if self.any['curl']: h = h - i.curl*.018*(torch.sin(25*x)*torch.sin(25*y+1)*torch.sin(25*z+2))
-        return h
-
-    def frame(self, x, y, z):
-        "Glasses: two rims, a bridge and temples"
-        i = self.i
-        u, v = x.abs() - i.eye_x - .008, y - i.eye_y - .012
-        rim = torch.where(i.rim_square > 0, (u.abs().pow(4) + (v*1.15).abs().pow(4)).pow(.25), (u*u + v*v).sqrt())
-        ring = ((rim-i.rim).square() + (z+.435-.16*u.clamp(min=0)).square()).sqrt() - .011
-        bridge = torch.maximum(((y-i.eye_y+.02).square() + (z+.47).square()).sqrt() - .011, x.abs() - i.eye_x + i.rim)
-        temple = torch.maximum(((y-i.eye_y+.01).square() + (x.abs()-.335-.16*(z+.41)*1.3).square()).sqrt() - .011, (z+.2).abs() - .23)
-        return torch.where(i.glasses > 0, torch.minimum(ring, torch.minimum(bridge, temple)), 1.)
-
-    def parts(self, x, y, z):
-        "Distances to skin, eyeballs, teeth, tongue, hair, glasses and neck"
-        drop = self.jaw_drop(y, z)
-        yj, zj = y - drop, z - .25*drop
-        d = _blobs(x, yj, zj, self.Q)
-        skin, e, neck, inner = self.skin(x, y, z, d)
-        teeth, tongue = self.teeth(x, y, z, d, inner - .004)
-        far = torch.full_like(x, 9.)
-        hair = self.hair(x, y, z, d) if self.any['hair'] else far
-        if self.any['beard']: skin = skin - .02*self.beard(x, y, z)
-        return skin, e - .077, teeth, tongue, hair, self.frame(x, y, z) if self.any['glasses'] else far, neck
-
+    def blobs(self, x, y, z):
+        drop = _jaw_drop(self, y, z)
+        return _blobs(x, y - drop, z - .25*drop, self.Q)
     def bare(self, x, y, z):
-        "Distance to skin with eyes and mouth shut, no hair, no glasses: what landmarks sit on"
-        drop = self.jaw_drop(y, z)
-        return self.skin(x, y, z, _blobs(x, y-drop, z - .25*drop, self.Q), False)[0]
-
-    def beard(self, x, y, z):
-        "Density of beard and moustache"
-        i, m = self.i, self.m
-        _, outer, u = self.mouth(x, y)
-        area = _step(y + .55*z.clamp(max=.1), .0, .1)*_step(y, .12, .2)*_step(z, .1, .02)*_step(outer, .004, .03)
-        moust = _step(y, i.mouth_y+.01, i.mouth_y-.01)
-        sides = _step(x.abs(), .22, .3)
-        return i.beard*area*torch.where(moust > 0, torch.maximum(sides, (moust*i.moustache)*_step(y, .14, .18) + (1-moust)), 1.)*_step(y, .75, .66)
-
+        "Distance to the skin with eyes and mouth shut, no ears, no hair: what landmarks sit on"
+        return _skin(self, x, y, z, self.blobs(x, y, z), whole=True)[0]
+    def parts(self, x, y, z):
+        "Distances to skin, eyeballs, teeth, tongue, hair and glasses; to the ellipsoids of the skin; to the neck"
+        d, far = self.blobs(x, y, z), x.new_full((), 9.).expand_as(x)
+        skin, neck, inner = _skin(self, x, y, z, d)
+        if self.any['beard']: skin = skin - .02*_beard(self, x, y, z)
+        inside = inner - .004
+        return (skin, _ball(self, x, y, z) - _EYE_R, _teeth(self, x, y, z, inside), torch.maximum(d[:, self.row['tongue']], inside),
+                _hair(self, x, y, z, d) if self.any['hair'] else far, _glasses(self, x, y, z) if self.any['glasses'] else far), d[:, :self.n_skin], neck
     def __call__(self, x, y, z): # (n, M) each -> (n, M)
-        skin, eye, teeth, tongue, hair, frame, _ = self.parts(x, y, z)
-        return torch.minimum(torch.minimum(torch.minimum(skin, eye), torch.minimum(teeth, tongue)), torch.minimum(hair, frame))
+        skin, eye, teeth, tongue, hair, glasses = self.parts(x, y, z)[0]
+        return torch.minimum(torch.minimum(torch.minimum(skin, eye), torch.minimum(teeth, tongue)), torch.minimum(hair, glasses))
 
 # %% ../nbs/02_synthetic.ipynb #74329995
 class _Body:
@@ -534,54 +541,51 @@ def _normal(part, u, v, z, e):
 
 def _mix(a, b, f): return a + (b-a)*f[..., None]
 
-# %% ../nbs/02_synthetic.ipynb #946d5c89
+# %% ../nbs/02_synthetic.ipynb #7212b9c0
 def _head_colour(h, x, y, z):
-    "Colour (n, M, 3), shininess (n, M) and whether it belongs to face, ears or hair, at points of the head"
-    i, m = h.i, h.m
-    skin, eye, teeth, tongue, hair, frame, neck = h.parts(x, y, z)
-    nearest = torch.stack([skin, eye, teeth, tongue, hair, frame]).argmin(0)
-    c, front = _skin_colour(h, x, y, z), z < -.2
-    for k, other in enumerate((_eye_colour(h, x, y, z), _teeth_colour(h, x, y, z), c.new_tensor([.66, .27, .27]).expand_as(c), _hair_colour(h, x, y, z), i.rim_colour.expand_as(c)), 1):
+    "At points of the head: colour (n, M, 3), shininess, whether it is face, ear or hair, and the material (n, M)"
+    parts, d, neck = h.parts(x, y, z)
+    nearest, face = torch.stack(parts).argmin(0), d.amin(1) < neck + .03
+    c = _skin_colour(h, x, y, z)
+    for k, other in enumerate((_eye_colour(h, x, y, z), _teeth_colour(h, x, y, z), c.new_tensor([.66, .27, .27]), _hair_colour(h, x, y, z), h.i.rim_colour), 1):
         c = torch.where((nearest == k)[..., None], other, c)
-    shine = nearest.new_tensor([1, 4, 3, 1, 2, 4])[nearest]*.12
-    d = _blobs(x, y - h.jaw_drop(y, z), z, h.Q)[:, :h.n_skin].amin(1)
-    face = (nearest != 0) | (d < neck + .03)
-    return c, shine, face, nearest
+    return c, c.new_tensor([.12, .48, .36, .12, .24, .48])[nearest], face | (nearest > 0), nearest + 2
 
-# %% ../nbs/02_synthetic.ipynb #0bce32ec
+# %% ../nbs/02_synthetic.ipynb #20edadf8
 def _skin_colour(h, x, y, z):
-    i, m = h.i, h.m
-    front = (z < -.2).float()
-    c = i.skin.expand(*x.shape, 3)
+    "Skin with red cheeks and nose, lashes, beard, lips, the dark between them, and brows"
+    i, front = h.i, (z < -.2).float()
+    c = i.skin*(1 - x.new_tensor([.02, .22, .20])*_blush(i, x, y, front)[..., None])
+    lid, u = _eye(h, x, y)
+    c = c*(1 - .16*_step(lid, .05, .0)*front*(u.abs() < 1.5))[..., None]
+    c = _mix(c, c*.18, _step(lid, .013, .006)*front*(u.abs() < 1.12)*(y < i.eye_y + .03))
+    if h.any['beard']: c = _mix(c, i.hair_colour*(.8 + .25*torch.sin(70*x + 20*y)*torch.sin(60*y - 15*x))[..., None], .9*_beard(h, x, y, z))
+    inner, outer = _mouth(h, x, y)
+    c = _mix(c, i.lips, _step(outer, .006, -.006)*front*(z < -.3))
+    c = _mix(c, c.new_tensor([.17, .04, .04]), _step(inner, .006, -.004)*front)
+    return _mix(c, i.brow_colour, .93*_brow(h, x, y)*front)
+
+def _blush(i, x, y, front):
     cheeks = torch.exp(-((x.abs()-.24).square() + (y-.06).square())/.012)
     nose = torch.exp(-(x.square() + (y-.05-i.nose_y).square())/.006)
-    ears = _step(x.abs(), .49, .52)
-    c = c*(1 - x.new_tensor([.02, .22, .20])*(i.blush*(cheeks+.8*nose).clamp(max=1)*front + .5*ears)[..., None])
-    lid, u = h.eye(x, y)
-    near = _step(lid, .05, .0)*front*(u.abs() < 1.5)
-    c = c*(1 - .16*near[..., None])
-    c = _mix(c, c*.18, _step(lid, .013, .006)*front*(u.abs() < 1.12)*(y < i.eye_y + .03))  # lashes
-    if h.any['beard']: c = _mix(c, i.hair_colour*(.8 + .25*torch.sin(70*x + 20*y)*torch.sin(60*y - 15*x))[..., None], .9*h.beard(x, y, z))
-    inner, outer, _ = h.mouth(x, y)
-    c = _mix(c, i.lips, _step(outer, .006, -.006)*front*(z < -.3))
-    c = _mix(c, c.new_tensor([.17, .04, .04]), _step(inner, .006, -.004)*front)  # the mouth's inside and the line between the lips
-    b = _brow(h, x, y)
-    return _mix(c, i.brow_colour, .93*b*front)
+    return i.blush*(cheeks + .8*nose).clamp(max=1)*front + .5*_step(x.abs(), .49, .52)
+
+def _brow_line(i, m, u):
+    "Height of a brow along u in [-1, 1], + outwards"
+    return i.brow_y - .062*m.brow - i.brow_arch*(1-u*u).clamp(min=-.6) - (-m.brow).clamp(min=0)*.045*u + .012*u*u
 
 def _brow(h, x, y):
-    i, m = h.i, h.m
+    i = h.i
     u = (x.abs() - i.eye_x*.98)/.125
-    frown = (-m.brow).clamp(min=0)
-    line = i.brow_y - .062*m.brow - i.brow_arch*(1-u*u).clamp(min=-.6) - frown*.045*u + .012*u*u
     thick = i.brow_h*(1 - .35*u.clamp(min=-1))*(1 - u.abs().pow(4)).clamp(min=0)
-    return _step((y-line).abs() - thick, .006, -.006)*(u.abs() < 1.05)
+    return _step((y-_brow_line(i, h.m, u)).abs() - thick, .006, -.006)*(u.abs() < 1.05)
 
-# %% ../nbs/02_synthetic.ipynb #7b5c50b9
+# %% ../nbs/02_synthetic.ipynb #33796e1e
 def _eye_colour(h, x, y, z):
     "Sclera, iris, pupil, a highlight, and the shadow of the upper lid"
     i = h.i
     cx = torch.where(x < 0, -i.eye_x, i.eye_x)
-    q = torch.stack([x-cx, y-i.eye_y, z+.268], -1)
+    q = torch.stack([x-cx, y-i.eye_y, z-_EYE_Z], -1)
     q = q/q.norm(dim=-1, keepdim=True)
     a = torch.acos((q*h.gaze[:, None]).sum(-1).clamp(-.9999, .9999))
     c = x.new_tensor([.93, .92, .9]).expand(*x.shape, 3)
@@ -591,8 +595,7 @@ def _eye_colour(h, x, y, z):
     hl = h.gaze[:, None] + x.new_tensor([-.2, -.22, 0])
     hl = hl/hl.norm(dim=-1, keepdim=True)
     c = _mix(c, c*0 + 1, _step(torch.acos((q*hl).sum(-1).clamp(-.9999, .9999)), .12, .07))
-    lid, _ = h.eye(x, y)
-    return c*(.45 + .55*_step(lid, .0, -.022))[..., None]
+    return c*(.45 + .55*_step(_eye(h, x, y)[0], .0, -.022))[..., None]
 
 def _teeth_colour(h, x, y, z):
     gap = (torch.sin(x*95).abs() < .16)*.18
@@ -633,7 +636,7 @@ def _shade(i, c, shine, n, ao):
     k = (i.ambient*sky)[..., None] + ((1.28 - i.ambient)*direct)[..., None]*warm
     return c*k + spec[..., None]
 
-# %% ../nbs/02_synthetic.ipynb #117503a7
+# %% ../nbs/02_synthetic.ipynb #747726e8
 def _look(head, body, i, u, v, z_head, z_body, on_head, on_body, e):
     "Colours (n, M, 3), person, face (n, M) and depth of the points that rays hit"
     first = on_head & (~on_body | (z_head <= z_body))
@@ -647,7 +650,7 @@ def _look(head, body, i, u, v, z_head, z_body, on_head, on_body, e):
         nrm = _normal(part, U, V, Z, e)
         ao = (part.distance(*(a + .07*b for a, b in zip((U, V, Z), nrm)))/.06).clamp(0, 1)
         xyz = part.local(U, V, Z)
-        if colour: c, shine, f, m = _head_colour(part.sdf, *xyz); m = m + 2
+        if colour: c, shine, f, m = _head_colour(part.sdf, *xyz)
         else: c, shine, f, m = _cloth_colour(part.sdf, *xyz), torch.full_like(U, .03), torch.zeros_like(U), torch.ones_like(idx)
         c = _shade(i, c, shine, nrm, ao)
         rgb = torch.stack([_put(rgb[..., k], idx, c[..., k]) for k in range(3)], -1)
@@ -673,52 +676,51 @@ class Frames:
         return Frames(**{o.name: f(getattr(self, o.name)) for o in fields(self)})
     def __getitem__(self, i): return self.map(lambda t: t[i])
 
-# %% ../nbs/02_synthetic.ipynb #32cb9c81
+# %% ../nbs/02_synthetic.ipynb #7952d568
 LANDMARKS = (33, 133, 362, 263, 168, 6, 197, 195, 4, 98, 327, 10, 151, 127, 356, 234, 454,   # RIGID
              160, 159, 158, 144, 145, 153, 387, 386, 385, 373, 374, 380, 468, 473,            # lids, irises
              61, 291, 78, 308, 0, 13, 14, 17, 37, 267, 84, 314, 152,                          # mouth, chin
              70, 105, 107, 300, 334, 336)                                                     # brows
 _AT = {k: j for j, k in enumerate(LANDMARKS)}
 
+def _canonical(like): return torch.as_tensor(canonical_mesh(), dtype=torch.float32, device=like.device)[list(LANDMARKS)]
+
+def _eye_xy(i, m):
+    "Corners, lids and brows: {landmark: (x, y)}"
+    out, (up, low) = {}, _lids(i, m)
+    for side, b, corners, tops, lows, brows in ((-1, m.blink_l, (33, 133), (160, 159, 158), (144, 145, 153), (70, 105, 107)),
+                                                (1, m.blink_r, (263, 362), (387, 386, 385), (373, 374, 380), (300, 334, 336))):
+        at = lambda u, f: (side*(i.eye_x + u*.083*i.eye_size), i.eye_y - i.eye_slant*u + f*(1-u*u))
+        out |= {k: at(u, 0*up) for k, u in zip(corners, (.98, -.98))}
+        for u, top, lower in zip((.5, 0., -.5), tops, lows): out |= {top: at(u, low*b - up*(1-b)), lower: at(u, low)}
+        for u, k in zip((1., .4, -.87), brows): out[k] = side*(i.eye_x*.98 + .125*u), _brow_line(i, m, up.new_tensor(u)) - .7*i.brow_h
+    return out
+
+def _mouth_xy(i, m):
+    "Corners and lips: {landmark: (x, y)}; -1 upper, +1 lower lip, 0 the corner; 1 outer, 0 inner outline"
+    width, top, low, puff = _lips(i, m)
+    def at(u, lip, outer):
+        w, t = 1 - u*u, width.new_tensor(u)
+        line, thick = _lip_line(i, m, t), outer*puff*math.sqrt(w)
+        return u*width, line + (low*w + i.lip_low*thick if lip > 0 else -top*w - i.lip_up*thick*(1 - .25*math.exp(-(u*7)**2)) if lip < 0 else 0)
+    return {k: at(*v) for k, v in {61: (-1, 0, 1), 291: (1, 0, 1), 78: (-.92, 0, 0), 308: (.92, 0, 0), 0: (0, -1, 1), 13: (0, -1, 0), 14: (0, 1, 0), 17: (0, 1, 1),
+                                   37: (-.3, -1, 1), 267: (.3, -1, 1), 84: (-.3, 1, 1), 314: (.3, 1, 1)}.items()}
+
 def _landmark_xy(h):
-    "Where the landmarks sit in the head's frame: x, y, (n, L), before they are dropped onto the skin"
-    i, m = h.i, h.m
-    C = torch.as_tensor(canonical_mesh(), dtype=torch.float32, device=h.neck.device)[list(LANDMARKS)]
-    n = len(h.neck)
-    x, y = (C[:, k].expand(n, -1).clone() for k in (0, 1))
-    def put(k, px, py): x[:, _AT[k]], y[:, _AT[k]] = px.expand(n, 1)[:, 0], py.expand(n, 1)[:, 0]
-    for side, b, ks in ((-1, m.blink_l, (33, 133, (160, 159, 158), (144, 145, 153), (70, 105, 107))), (1, m.blink_r, (263, 362, (387, 386, 385), (373, 374, 380), (300, 334, 336)))):
-        outer, inner, tops, lows, brows = ks
-        ex = lambda u: side*(i.eye_x + u*.083*i.eye_size)
-        ey = lambda u, f: i.eye_y - i.eye_slant*u + f*(1-u*u)
-        up, low = .052*i.eye_tall*i.eye_size, (.028*i.eye_tall - .010*m.smile.clamp(min=0))*i.eye_size
-        zero = torch.zeros_like(i.eye_x)
-        put(outer, ex(.98), ey(.98, zero)); put(inner, ex(-.98), ey(-.98, zero))
-        for u, k, l in zip((.5, 0., -.5), tops, lows): put(k, ex(u), ey(u, low*b - up*(1-b))); put(l, ex(u), ey(u, low))
-        frown = (-m.brow).clamp(min=0)
-        for u, k in zip((1., .1, -.85), brows):
-            put(k, side*(i.eye_x*.98 + .125*u), i.brow_y - .062*m.brow - i.brow_arch*(1-u*u) - frown*.045*u + .012*u*u)
-    for k in (168, 6, 197, 195, 4, 98, 327):  # nose: between the eyes and the tip
-        f = ((C[_AT[k], 1] + .204)/.233).clamp(0, 1)
-        put(k, C[_AT[k], 0]*(i.nose_w if k in (98, 327) else torch.ones_like(i.nose_w)), C[_AT[k], 1] + f*i.nose_y + (1-f)*(i.eye_y+.162))
-    for k, u, side, out in ((61, -1, 0, 1), (291, 1, 0, 1), (78, -.92, 0, 0), (308, .92, 0, 0), (0, 0, -1, 1), (13, 0, -1, 0), (14, 0, 1, 0), (17, 0, 1, 1),
-                            (37, -.3, -1, 1), (267, .3, -1, 1), (84, -.3, 1, 1), (314, .3, 1, 1)):
-        put(k, *_mouth_point(i, m, u, side, out))
-    put(152, torch.zeros_like(i.jaw_y), .575 + i.jaw_y + .135*m.jaw)
+    "Where the landmarks sit in the person's frame, x and y (n, L), before they are dropped onto the skin"
+    i, m, C = h.i, h.m, _canonical(h.neck)
+    x, y = (C[:, k].expand(len(h.neck), -1).clone() for k in (0, 1))
+    at = _eye_xy(i, m) | _mouth_xy(i, m) | {152: (0*i.jaw_y, .575 + i.jaw_y + .135*m.jaw)}
+    for k in (168, 6, 197, 195, 4, 98, 327):  # down the nose, from between the eyes to its tip
+        cx, cy = C[_AT[k], :2]
+        f = ((cy + .204)/.233).clamp(0, 1)
+        at[k] = cx*i.nose_w, cy + f*i.nose_y + (1-f)*(i.eye_y+.162)
+    for k, (px, py) in at.items(): x[:, _AT[k]], y[:, _AT[k]] = px[:, 0], py[:, 0]
     return x, y
 
-def _mouth_point(i, m, u, side, out):
-    "A point of the lips: along `u`, upper (-1) or lower (1) lip, inner (0) or outer (1) outline; the formulas of `_Head.mouth`"
-    width, w = i.mouth_w*(1 + .26*m.smile.clamp(min=-.4) - .4*m.pucker - .06*m.jaw), 1 - u*u
-    line = i.mouth_y - m.smile*(1 + m.asym*u)*.078*u*u + .018*m.smile
-    top, low = .016*m.jaw + .016*m.smile.clamp(min=0), .125*m.jaw + .010*m.smile.clamp(min=0) + .03*m.pucker*m.jaw
-    puff = (1 + .45*m.pucker - .2*m.smile.clamp(min=0))*out*math.sqrt(w)
-    cupid = 1 - .25*math.exp(-(u*7)**2)
-    return u*width, line - top*w - i.lip_up*puff*cupid if side < 0 else line + low*w + i.lip_low*puff if side > 0 else line
-
-# %% ../nbs/02_synthetic.ipynb #14eab602
+# %% ../nbs/02_synthetic.ipynb #b364586e
 def _drop(h, x, y):
-    "Depth of the skin in front of (x, y), and of the sides of the head where no skin is"
+    "Depth of the skin in front of (x, y)"
     z = torch.full_like(x, -.9)
     for _ in range(14): z = z + h.bare(x, y, z)
     return z
@@ -726,7 +728,7 @@ def _drop(h, x, y):
 def _landmarks(h):
     "Landmarks (n, L, 3) in the head's frame"
     x, y = _landmark_xy(h)
-    C = torch.as_tensor(canonical_mesh(), dtype=torch.float32, device=x.device)[list(LANDMARKS)]
+    C = _canonical(x)
     side = [_AT[k] for k in (127, 356, 234, 454)]
     z = _drop(h, x, y)
     z[:, side] = C[side, 2]
@@ -734,18 +736,18 @@ def _landmarks(h):
         d = h.bare(x[:, side], y[:, side], z[:, side])
         x[:, side] = x[:, side] - .9*d*C[side, 0].sign()
     for k, s in ((468, -1), (473, 1)):
-        at = torch.cat([s*h.i.eye_x, h.i.eye_y, torch.full_like(h.i.eye_y, -.268)], 1) + .077*h.gaze
+        at = torch.cat([s*h.i.eye_x, h.i.eye_y, torch.full_like(h.i.eye_y, _EYE_Z)], 1) + _EYE_R*h.gaze
         x[:, _AT[k]], y[:, _AT[k]], z[:, _AT[k]] = at.unbind(1)
     return torch.stack([x, y, z], -1)
 
-# %% ../nbs/02_synthetic.ipynb #ea0fea41
+# %% ../nbs/02_synthetic.ipynb #c0a70b8f
 def _fit(people):
     "Similarity (n, 4, 4) from the canonical frame to each person's own, by the landmarks that do not move"
     n, dev = len(people.eye_x), people.eye_x.device
     still = _moves(make_motion(n), dev)
     ahead, neck = people.eye_x.new_tensor([0., 0, -1]).expand(n, 3), people.eye_x.new_tensor([0, .95, .24]).expand(n, 3)
     x = _landmarks(_Head(people, still, ahead, neck))[:, [_AT[k] for k in P.RIGID]]
-    c = torch.as_tensor(canonical_mesh(), dtype=torch.float32, device=dev)[list(P.RIGID)].expand(n, -1, -1)
+    c = _canonical(x)[[_AT[k] for k in P.RIGID]].expand(n, -1, -1)
     B = P.fit_similarity(c, x)
     B[:, 2, 3] = (x - P.apply(B, c))[..., 2].mean(1)
     return B
@@ -851,8 +853,8 @@ def _bundle(stage, motion, size):
     to = lambda t: t.to(rgb.device)
     return Frames(rgb.contiguous(), mask, face, depth, stage.pose, stage.landmarks, stage.gaze, to(motion.blink), to(motion.expression))
 
-# %% ../nbs/02_synthetic.ipynb #29a8e7fa
-def _write_clip(folder, identity, motion, size, fps, quality):
+# %% ../nbs/02_synthetic.ipynb #7c5eef61
+def _write_clip(folder, identity, motion, size, fps, quality, made_from):
     "One clip in the layout of the data chapter, made whole before it gets its name"
     f, tmp = render(identity, motion, size), Path(tempfile.mkdtemp(prefix='.making-', dir=folder.parent))
     try:
@@ -865,7 +867,7 @@ def _write_clip(folder, identity, motion, size, fps, quality):
         np.save(tmp/'landmarks.npy', marks)
         np.save(tmp/'pose.npy', f.pose.numpy())
         labels = {k: np.round(getattr(f, k).numpy().astype(float), 6).tolist() for k in ('gaze', 'blink', 'expression')}
-        meta = dict(source='synthetic', size=size, fps=fps, frames=len(motion), labels=labels, expressions=EXPRESSIONS, landmarks=LANDMARKS)
+        meta = dict(source='synthetic', made_from=made_from, size=size, fps=fps, frames=len(motion), labels=labels, expressions=EXPRESSIONS, landmarks=LANDMARKS)
         (tmp/'meta.json').write_text(json.dumps(meta))
         tmp.chmod(0o755)
         tmp.rename(folder)
@@ -877,10 +879,10 @@ def _job(a):
     "One clip, on one thread, so that the pixels do not depend on how many work"
     folder, person, clip, n_frames, size, fps, quality = a
     threads = torch.get_num_threads(); torch.set_num_threads(1)
-    try: _write_clip(folder, sample_identity(person), sample_motion(clip, n_frames, fps), size, fps, quality)
+    try: _write_clip(folder, sample_identity(person), sample_motion(clip, n_frames, fps), size, fps, quality, list(a[1:]))
     finally: torch.set_num_threads(threads)
 
-# %% ../nbs/02_synthetic.ipynb #290d08cd
+# %% ../nbs/02_synthetic.ipynb #59791016
 _COLUMNS = ('clip', 'identity', 'split', 'fps', 'size', 'frames', 'source', 'licence')
 
 def make_clips(
@@ -899,15 +901,25 @@ def make_clips(
     "Write a set of clips, or what is missing of it; the same numbers give the same bytes, whatever `workers` is"
     root, jobs, rows = Path(root), [], []
     (root/split).mkdir(parents=True, exist_ok=True)
+    for torn in (root/split).glob('.making-*'): shutil.rmtree(torn)
     for k in range(n_identities):
         person = f'{seed} {split} {k}'
         for c in range(clips_per_identity):
             name = f'{split}-{k:05d}-{c:02d}'
             rows.append((name, f'{split}-{k:05d}', split, fps, size, n_frames, 'synthetic', 'CC0-1.0'))
-            if not (root/split/name).is_dir(): jobs.append((root/split/name, person, f'{person} {c}', n_frames, size, fps, quality))
+            job = (root/split/name, person, f'{person} {c}', n_frames, size, fps, quality)
+            if not _is_made(job): jobs.append(job)
     _run(jobs, workers, progress)
     _write_index(root/'index.csv', rows, split)
     return root
+
+def _is_made(job):
+    "Whether a clip is there; one that was made from other numbers is refused"
+    meta = job[0]/'meta.json'
+    if not meta.is_file(): return False
+    if (had := load_json(meta).get('made_from')) != list(job[1:]):
+        raise ValueError(f'{job[0]} was made from {had}, not from {list(job[1:])}; choose another folder or remove it')
+    return True
 
 def _run(jobs, workers, progress):
     bar = tqdm(total=len(jobs), desc='synthetic clips', unit='clip', disable=not progress or not jobs)
