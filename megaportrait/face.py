@@ -59,18 +59,24 @@ def read_image(
     except FileNotFoundError: raise Unreadable(f'{path}: no such file') from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as e: raise Unreadable(f'{path}: not a readable picture ({e}); use a jpg or png') from e
 
-# %% ../nbs/03_face.ipynb #3bb54a5c
+# %% ../nbs/03_face.ipynb #51332c24
 class Video:
     "A video file: iterate over it for its frames, (H, W, 3) uint8 RGB, as often as you like"
     def __init__(self,
         path:str|Path,
+        start:float=0.,       # seconds from the beginning; the first frame at or after it is the first
+        end:float|None=None,  # seconds from the beginning; None: all of it
     ):
-        self.path = Path(path)
+        self.path, self.start, self.end = Path(path), start, float('inf') if end is None else end
+        if not 0 <= start < self.end: raise ValueError(f'{path}: asked for {start} to {end} s; start must be at least 0 and before end')
         with self._open() as f:
             s = f.streams.video[0]
             rate = s.average_rate or s.guessed_rate or 25
             self.fps = Fraction(rate) if 1 <= rate <= 240 else Fraction(25)
-            self.n_frames = s.frames or round(float((s.duration or 0)*(s.time_base or 0)*self.fps)) or round((f.duration or 0)/1e6*self.fps)
+            self.begins = float((s.start_time or 0)*s.time_base)  # the file's own time of its first frame, s
+            length = float((s.duration or 0)*s.time_base) or (f.duration or 0)/1e6
+            n = s.frames or round(length*self.fps)
+            self.n_frames = max(0, min(n, round((min(self.end, n/self.fps) - start)*float(self.fps))))  # by the header: a guess
             self.has_audio = bool(f.streams.audio)
 
     def _open(self):
@@ -83,19 +89,27 @@ class Video:
 
     def timed(self) -> Iterator[tuple[float, np.ndarray]]:
         "Time in seconds since the first frame, and the frame"
+        t0 = None
+        for t, o, aspect in self._decode():
+            if t >= self.end: break
+            if t < self.start - 1e-6: continue
+            t0 = t if t0 is None else t0
+            yield t - t0, _upright(o, aspect)
+        if t0 is None: raise Unreadable(f'{self.path}: has no frame that can be decoded' + f' after {self.start} s'*(self.start > 0))
+
+    def _decode(self):
+        "Time since the file's first frame, decoded frame, aspect of its pixels; from the last key frame before `start`"
         import av
-        n, t0, last = 0, None, -1.
         with self._open() as f:
-            s = f.streams.video[0]; s.thread_type = 'AUTO'
+            s, n, last = f.streams.video[0], 0, -1.
+            s.thread_type = 'AUTO'
+            if self.start > 0: f.seek(int((self.begins + self.start)*1e6))
             try:
                 for o in f.decode(s):
-                    t = float(o.pts*s.time_base) if o.pts is not None else n/float(self.fps)
-                    t0 = t if t0 is None else t0
-                    t = t - t0 if t - t0 > last else last + 1e-3  # time runs forwards, whatever the file says
-                    yield t, _upright(o, s.sample_aspect_ratio)
-                    n, last = n + 1, t
-            except av.error.FFmpegError as e: raise Unreadable(f'{self.path}: breaks off after frame {n} ({e})') from e
-        if not n: raise Unreadable(f'{self.path}: has no frame that can be decoded')
+                    t = float(o.pts*s.time_base) - self.begins if o.pts is not None else n/float(self.fps)
+                    n, last = n + 1, max(t, last + 1e-3)  # time runs forwards, whatever the file says
+                    yield last, o, s.sample_aspect_ratio
+            except av.error.FFmpegError as e: raise Unreadable(f'{self.path}: breaks off after {n} frames ({e})') from e
 
     def __iter__(self) -> Iterator[np.ndarray]: return (o for _, o in self.timed())
 
@@ -109,7 +123,7 @@ class Video:
             shown = o
         while k/fps <= t + 1e-6: yield shown; k += 1
 
-# %% ../nbs/03_face.ipynb #9ca447b0
+# %% ../nbs/03_face.ipynb #838e456b
 def _upright(o, aspect):
     "The pixels of a decoded frame, turned as its display matrix says, pixels made square"
     x = o.to_ndarray(format='rgb24')
@@ -118,9 +132,11 @@ def _upright(o, aspect):
 
 def read_video(
     path:str|Path,
+    start:float=0.,       # seconds from the beginning
+    end:float|None=None,  # seconds from the beginning; None: all of it
 ) -> Video: # an iterable of (H, W, 3) uint8 RGB frames
-    "Open a video; only its header is read now"
-    return Video(path)
+    "Open a video, or a part of it; only its header is read now"
+    return Video(path, start, end)
 
 # %% ../nbs/03_face.ipynb #eb414e3c
 @dataclass
@@ -318,23 +334,24 @@ def _face(p, n, mask):
     pose = fit_pose(p)
     return Face(p, pose, pose_box(pose).astype(np.float32), mask, True, max(n, 1))
 
-# %% ../nbs/03_face.ipynb #fe31ee89
+# %% ../nbs/03_face.ipynb #8bc9b5c5
 def check_faces(
     found:np.ndarray,     # (T,) bool
     n_faces:np.ndarray,   # (T,)
     name:str,             # of the file, for the message
     face:int|None=None,   # the one asked for
     lost:float=.5,        # share of frames without the face that is put up with
+    option:str='face',    # how the choice is called, for the message
 ):
     "Refuse a clip without a face, or with several of which none was chosen"
-    found, n = np.asarray(found), np.asarray(n_faces)
+    found, n, flag = np.asarray(found), np.asarray(n_faces), option.replace('_', '-')
     many = (n > 1).mean()
     if face is not None and not found.any() and n.max() > 0:
-        raise NoFace(f'{name}: face {face} asked for, but only {n.max()} seen; count from the left, 0 first')
+        raise NoFace(f'{name}: {option}={face} asked for, but only {n.max()} seen; count from the left, 0 first')
     if not found.any(): raise NoFace(f'{name}: no face found; it must be at least a tenth of the picture high, and turned less than about 60° away')
     if 1 - found.mean() > lost: raise NoFace(f'{name}: the face is lost in {(~found).sum()} of {len(found)} frames; cut the video to the part that shows it')
     if face is None and many > .1:
-        raise ManyFaces(f'{name}: {n.max()} faces in {many:.0%} of the frames; say which one with face=N (--face N), from the left, 0 first')
+        raise ManyFaces(f'{name}: {n.max()} faces in {many:.0%} of the frames; say which one with {option}=N (--{flag} N), from the left, 0 first')
 
 # %% ../nbs/03_face.ipynb #7df909d3
 @dataclass
@@ -446,13 +463,13 @@ def crop_track(
     centre = np.concatenate([boxes[:, None, :2], np.zeros_like(boxes[:, None, :1])], 2)
     return ((landmarks - centre)/boxes[:, None, 2:]).astype(np.float32), P.crop_pose(torch.as_tensor(pose), b[:, :2], b[:, 2]).numpy()
 
-# %% ../nbs/03_face.ipynb #df56bb73
+# %% ../nbs/03_face.ipynb #c1155513
 def face_mask(
     pose:torch.Tensor,   # (B, 4, 4) head → crop
     person:torch.Tensor, # (B, 1, S, S) in [0, 1]
 ) -> torch.Tensor: # (B, 1, S, S) in [0, 1]
     "The part of a person mask that is face, ears and hair"
-    c, r = pose.new_tensor([0, -.12, -.05]), pose.new_tensor([.58, .74, .62])
+    c, r = pose.new_tensor([0, -.16, .09]), pose.new_tensor([.8, .82, .9])  # 16 cm
     A, S = pose[:, :2, :3], person.shape[-1]
     u = (torch.arange(S, device=pose.device)*2 + 1)/S - 1
     d = torch.stack(torch.meshgrid(u, u, indexing='xy'), -1) - (A @ c + pose[:, :2, 3])[:, None, None]
