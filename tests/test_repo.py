@@ -2,7 +2,7 @@
 
 Whatever writes is tried on a copy, so nothing here changes the checkout.
 """
-import filecmp, json, os, re, shutil, subprocess, sys
+import filecmp, importlib, json, os, re, shlex, shutil, subprocess, sys
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -138,3 +138,29 @@ def test_readme_commands_are_the_two_that_are_checked():
     block = re.search(r"```(?:bash|sh)\n(.*?)```", (ROOT/"README.md").read_text(encoding="utf-8"), re.S)[1].strip().splitlines()
     assert len(block) == 2 and all(o.startswith("pip install -e '.[dev]' && ") for o in block), block
     assert "papermill nbs/train_base.ipynb" in block[0] and "nbdev_test" in block[1]
+
+
+def commands():
+    "The lines of README's and data/README's blocks of commands, as lists of words"
+    text = "".join((ROOT/o).read_text(encoding="utf-8") for o in ("README.md", "data/README.md"))
+    lines = [o for block in re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.S) for line in block.splitlines() for o in line.split(" && ")]
+    return [shlex.split(o, comments=True) for o in lines]
+
+
+def test_readme_commands_name_what_exists(capsys):
+    "Parameters of the run notebooks, flags of the commands, stages and fields of the trainer"
+    from megaportrait.train import parser
+    flags = {}
+    for script, entry in (o.split("=") for o in shlex.split(CFG["DEFAULT"]["console_scripts"])):
+        module, function = entry.split(":")
+        with pytest.raises(SystemExit): getattr(importlib.import_module(module), function)(["--help"])
+        flags[script] = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
+    for words in commands():
+        used = {o.split("=")[0] for o in words if o.startswith("--")}
+        if words[0] in flags: assert used <= flags[words[0]], words
+        if "megaportrait.train" in words: parser().parse_args(words[words.index("megaportrait.train")+1:])
+        if words[0] == "papermill":
+            cell, = [c for c in cells(ROOT/words[1]) if "parameters" in c["metadata"].get("tags", [])]
+            known = set(re.findall(r"^(\w+):", "".join(cell["source"]), re.M))
+            given = {words[i+1] for i, o in enumerate(words) if o == "-p"}
+            assert given <= known, f"{words[1]} has no parameter {given-known}"
