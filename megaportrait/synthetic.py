@@ -260,7 +260,7 @@ def _step(x, a, b):
     t = ((x-a)/(b-a)).clamp_(0, 1)
     return t*t*(3-2*t)
 
-# %% ../nbs/02_synthetic.ipynb #9d279f78
+# %% ../nbs/02_synthetic.ipynb #893dba92
 def _skin_blobs(i, m):
     "The ellipsoids that melt into a head: name, centre, radii, tilt in the y-z plane; those beside the middle exist twice"
     jy, jw, w = i.jaw_y, i.jaw_w, i.face_w
@@ -277,7 +277,7 @@ def _skin_blobs(i, m):
         bridge=(0, -.06+.5*i.nose_y, -.435-.5*i.nose_z-i.bridge, .042, .19, .065, -.42),
         tip=(0, .018+i.nose_y, -.52-i.nose_z, .058*(.4+.6*i.nose_w), .058, .07, 0),
         wing=(.062*i.nose_w, .065+.7*i.nose_y, -.45-.5*i.nose_z, .036, .036, .055, 0),
-        ear=(.50*i.skull_w+i.ear_out, -.03, .06, .028, .125*i.ear, .075*i.ear, .25))
+        ear=(.477*i.skull_w+i.ear_out, -.03, .06, .028, .125*i.ear, .075*i.ear, .25))
 
 def _other_blobs(i, m):
     "Ellipsoids with roles of their own: cuts, the tongue, hair"
@@ -285,7 +285,7 @@ def _other_blobs(i, m):
     return dict(
         socket=(i.eye_x, i.eye_y-.005, -.47, .115, .085, .14, 0),
         nostril=(.038*i.nose_w, .088+.7*i.nose_y, -.505-.7*i.nose_z, .02, .016, .028, 0),
-        concha=(.525*i.skull_w+i.ear_out, -.04, .03, .028, .075*i.ear, .04*i.ear, .25),
+        concha=(.502*i.skull_w+i.ear_out, -.04, .03, .028, .075*i.ear, .04*i.ear, .25),
         tongue=(0, i.mouth_y+.06+.1*m.jaw, -.27, .09, .035, .13, 0),
         cap=(0, -.265, .12, .47*i.skull_w+n, .495*i.skull_h+n, .545*i.skull_d+n, 0),
         back=(0, .1+.2*b, .28, .42+.08*b, .25+.5*b, .26, 0),
@@ -421,7 +421,7 @@ def _hair(h, x, y, z, d):
     if h.any['hair_bun']: s = _smin(s, torch.where(i.hair_bun > 0, d[:, r['bun']], 1.), .03)
     return s - i.curl*.018*torch.sin(25*x)*torch.sin(25*y+1)*torch.sin(25*z+2) if h.any['curl'] else s
 
-# %% ../nbs/02_synthetic.ipynb #bd50138c
+# %% ../nbs/02_synthetic.ipynb #4fe0748c
 def _glasses(h, x, y, z):
     "Two rims, a bridge and temples"
     i = h.i
@@ -436,7 +436,7 @@ def _glasses(h, x, y, z):
 def _beard(h, x, y, z):
     "Density of beard and moustache"
     i, outer = h.i, _mouth(h, x, y)[1]
-    area = _step(y + .55*z.clamp(max=.1), .0, .1)*_step(y, .12, .2)*_step(z, .1, .02)*_step(outer, .004, .03)*_step(y, .75, .66)
+    area = _step(y + .55*z.clamp(max=.1), .0, .1)*_step(y, .12, .2)*_step(z, .1, .02)*_step(outer, .004, .03)*_step(y, .66, .58)
     above, sides = _step(y, i.mouth_y+.01, i.mouth_y-.01), _step(x.abs(), .22, .3)
     moustache = above*i.moustache*_step(y, .14, .18) + 1 - above
     return i.beard*area*torch.where(above > 0, torch.maximum(sides, moustache), 1.)
@@ -498,7 +498,7 @@ def _put(x, idx, new):
     "(n, N) with `new` at `idx`; the padding goes nowhere"
     return torch.cat([x, x[:, :1]], 1).scatter(1, idx, new)[:, :-1]
 
-# %% ../nbs/02_synthetic.ipynb #892eebe5
+# %% ../nbs/02_synthetic.ipynb #f22ee79a
 class _Part:
     "Something to look at: a distance function in a frame of its own, and where that frame sits before the camera"
     def __init__(self, sdf, pose, near, far):
@@ -512,7 +512,7 @@ class _Part:
 
 def _march(part, u, v, z, steps, radius=0., eps=2e-3):
     "Go along z until the surface is nearer than `radius`, by secant steps: depth (n, N), and whether it was met before the far end"
-    N, idx, depth, met = u.shape[1], None, z, torch.ones_like(u, dtype=torch.bool)
+    N, idx, depth, met = u.shape[1], None, z, None
     U, V, Z, gain, last, step = u, v, z, 1., None, None
     for k in range(steps):
         d = part.distance(U, V, Z) - radius
@@ -521,7 +521,7 @@ def _march(part, u, v, z, steps, radius=0., eps=2e-3):
         Z = Z + step
         if k % 2 == 0 and k < steps-1: continue
         alive = (d.abs() > eps) & (Z < part.far)
-        inside = Z < part.far
+        inside = (Z < part.far) & ((d < 4*eps) | (radius > 0))  # a thin ray that ran out of steps far from any surface has missed
         if idx is None: depth, met = Z, inside
         else: depth, met, alive = _put(depth, idx, Z), _put(met, idx, inside), alive & (idx < N)
         sel = _compact(alive)
@@ -551,7 +551,7 @@ def _head_colour(h, x, y, z):
         c = torch.where((nearest == k)[..., None], other, c)
     return c, c.new_tensor([.12, .48, .36, .12, .24, .48])[nearest], face | (nearest > 0), nearest + 2
 
-# %% ../nbs/02_synthetic.ipynb #20edadf8
+# %% ../nbs/02_synthetic.ipynb #ea6acb50
 def _skin_colour(h, x, y, z):
     "Skin with red cheeks and nose, lashes, beard, lips, the dark between them, and brows"
     i, front = h.i, (z < -.2).float()
@@ -559,7 +559,7 @@ def _skin_colour(h, x, y, z):
     lid, u = _eye(h, x, y)
     c = c*(1 - .16*_step(lid, .05, .0)*front*(u.abs() < 1.5))[..., None]
     c = _mix(c, c*.18, _step(lid, .013, .006)*front*(u.abs() < 1.12)*(y < i.eye_y + .03))
-    if h.any['beard']: c = _mix(c, i.hair_colour*(.8 + .25*torch.sin(70*x + 20*y)*torch.sin(60*y - 15*x))[..., None], .9*_beard(h, x, y, z))
+    if h.any['beard']: c = _mix(c, i.hair_colour*(.85 + .2*torch.sin(151*x + 40*y)*torch.sin(127*y - 35*x))[..., None], .9*_beard(h, x, y, z))
     inner, outer = _mouth(h, x, y)
     c = _mix(c, i.lips, _step(outer, .006, -.006)*front*(z < -.3))
     c = _mix(c, c.new_tensor([.17, .04, .04]), _step(inner, .006, -.004)*front)
@@ -657,7 +657,7 @@ def _look(head, body, i, u, v, z_head, z_body, on_head, on_body, e):
         face, what = _put(face, idx, f.float()), _put(what, idx, m)
     return rgb.clamp(0, 1), (on_head | on_body).float(), face, z, what
 
-# %% ../nbs/02_synthetic.ipynb #4bb7dc87
+# %% ../nbs/02_synthetic.ipynb #63deca96
 @dataclass
 class Frames:
     "Pictures and the truth about them; leading axes are those of what `render` was given"
@@ -675,6 +675,8 @@ class Frames:
         "Apply `f` to every tensor"
         return Frames(**{o.name: f(getattr(self, o.name)) for o in fields(self)})
     def __getitem__(self, i): return self.map(lambda t: t[i])
+
+def _bytes(x): return (x*255).round().byte().movedim(-3, -1).cpu().numpy()
 
 # %% ../nbs/02_synthetic.ipynb #7952d568
 LANDMARKS = (33, 133, 362, 263, 168, 6, 197, 195, 4, 98, 327, 10, 151, 127, 356, 234, 454,   # RIGID
@@ -853,7 +855,7 @@ def _bundle(stage, motion, size):
     to = lambda t: t.to(rgb.device)
     return Frames(rgb.contiguous(), mask, face, depth, stage.pose, stage.landmarks, stage.gaze, to(motion.blink), to(motion.expression))
 
-# %% ../nbs/02_synthetic.ipynb #7c5eef61
+# %% ../nbs/02_synthetic.ipynb #5b054fbf
 def _write_clip(folder, identity, motion, size, fps, quality, made_from):
     "One clip in the layout of the data chapter, made whole before it gets its name"
     f, tmp = render(identity, motion, size), Path(tempfile.mkdtemp(prefix='.making-', dir=folder.parent))
@@ -872,8 +874,6 @@ def _write_clip(folder, identity, motion, size, fps, quality, made_from):
         tmp.chmod(0o755)
         tmp.rename(folder)
     finally: shutil.rmtree(tmp, ignore_errors=True)
-
-def _bytes(x): return (x*255).round().byte().movedim(1, -1).cpu().numpy()
 
 def _job(a):
     "One clip, on one thread, so that the pixels do not depend on how many work"
