@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['G3d']
 
-# %% ../nbs/15_g3d.ipynb #3ab84eec
-import torch
+# %% ../nbs/15_g3d.ipynb #ce5c95df
 from functools import partial
 from torch import Tensor, nn
 
@@ -14,14 +13,16 @@ from torch import Tensor, nn
 from .core import BaseCfg
 from .layers import Head, ResBlock, resample, run_blocks
 
-# %% ../nbs/15_g3d.ipynb #0cc2631b
+# %% ../nbs/15_g3d.ipynb #18201019
 class G3d(nn.Module):
-    "Repair the canonical volume: the U-Net of Fig. 9c"
+    "Complete the canonical volume: the U-Net of Fig. 9c"
     def __init__(self, cfg:BaseCfg):
         super().__init__()
         c, ws = cfg.vol_ch, cfg.g3d_widths
+        if len(cfg.g3d_factors) != len(ws) - 1:
+            raise ValueError(f'g3d_factors: {len(ws)} levels (g3d_widths) need {len(ws) - 1} resamplings between them, got {len(cfg.g3d_factors)}')
         block = partial(ResBlock, 3, groups=cfg.groups, skip3x3=cfg.skip3x3)
-        self.factors, self.checkpoint = cfg.g3d_factors, cfg.checkpoint
+        self.factors, self.residual, self.checkpoint = cfg.g3d_factors, cfg.g3d_residual, cfg.checkpoint
         self.down = nn.ModuleList(block(i, o) for i, o in zip((c, *ws), ws[:-1]))
         self.turn, self.middle = block(ws[-2], ws[-1]), block(ws[-1], ws[-1])
         self.up = nn.ModuleList(block(i, o) for i, o in zip(ws[:0:-1], ws[-2::-1]))
@@ -33,7 +34,7 @@ class G3d(nn.Module):
         v:Tensor, # (B, C, D, H, W) canonical volume, w_s2c o v_s
     ) -> Tensor: # (B, C, D, H, W)
         run = lambda block, v: run_blocks([block], v, checkpoint=self.checkpoint)
-        taps = []
+        taps, v_c = [], v
         for down, f in zip(self.down, self.factors):
             taps.append(v := run(down, v))
             v = resample(v, f)
@@ -41,4 +42,5 @@ class G3d(nn.Module):
         v = v + run(self.middle, v)
         for up, skip, f in zip(self.up, self.skip, self.factors[::-1]):
             v = resample(run(up, v), tuple(1/o for o in f)) + run(skip, taps.pop())
-        return self.head(run(self.last, v))
+        v = self.head(run(self.last, v))
+        return v_c + v if self.residual else v
