@@ -6,9 +6,10 @@
 __all__ = ['mse', 'psnr', 'ssim', 'closer_to', 'lpips', 'missing_lpips', 'Seen', 'see_faces', 'estimate_pose', 'pose_error',
            'yaw_of', 'yaw_slope', 'mouth_opening', 'eye_opening', 'correlation']
 
-# %% ../nbs/25_metrics.ipynb #c309d579
+# %% ../nbs/25_metrics.ipynb #b22ba4e3
 from dataclasses import dataclass
 from functools import lru_cache
+import warnings
 import torch, torchvision
 import torch.nn.functional as F
 from torch import Tensor
@@ -56,12 +57,15 @@ def closer_to(
     "Whether each prediction is nearer to the truth than to the other, by squared error"
     return mse(pred, truth, mask) < mse(pred, other, mask)
 
-# %% ../nbs/25_metrics.ipynb #25d8de07
+# %% ../nbs/25_metrics.ipynb #2bda1b63
 @lru_cache
 def _lpips_net():
     try: import lpips
     except ImportError as e: raise ImportError("the LPIPS metric needs the package lpips, which is not installed: pip install 'lpips>=0.1.4'") from e
-    sd, net = load_state('alexnet'), lpips.LPIPS(net='alex', pnet_rand=True, verbose=False)
+    sd = load_state('alexnet')
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', module='torchvision')  # the package builds AlexNet by arguments that torchvision has renamed
+        net = lpips.LPIPS(net='alex', pnet_rand=True, verbose=False)
     own = net.net.state_dict()
     net.net.load_state_dict({k: sd[f"features.{k.split('.', 1)[1]}"] for k in own})
     return net.eval().requires_grad_(False)
