@@ -140,7 +140,7 @@ def _clip(path, split, identity='', frames=0):
     plain = sub and names and names == [f'{t:06d}{Path(names[0]).suffix}' for t in range(len(names))]
     return new(len(names), Path(names[0]).suffix if plain else tuple(sub + n for n in names))
 
-# %% ../nbs/04_data.ipynb #e693f846
+# %% ../nbs/04_data.ipynb #28b23c37
 class ClipSet:
     "The clips of one split of a folder"
     def __init__(self,
@@ -154,7 +154,11 @@ class ClipSet:
         if not self.clips: raise ValueError(f'{self.root} has no clips in split {split!r}; there are: {", ".join(self._splits()) or "none"}')
 
     def _index(self):
-        with open(self.root/'index.csv', newline='') as f: rows = [r for r in csv.DictReader(f) if r['split'] == self.split]
+        path = self.root/'index.csv'
+        with open(path, newline='') as f: rows = list(csv.DictReader(f))
+        if rows and (lack := {'clip', 'identity', 'split', 'frames'} - set(rows[0])): raise ValueError(f'{path} lacks the columns {", ".join(sorted(lack))}; delete it to have the folders read instead')
+        rows = [r for r in rows if r['split'] == self.split]
+        if lost := [r['clip'] for r in rows if not (self.root/self.split/r['clip']).exists()]: raise ValueError(f'{path} lists {len(lost)} clips that are not in {self.root/self.split} (the first is {lost[0]}); restore them or delete their lines')
         return [(self.root/self.split/r['clip'], self.split, r['identity'], int(r['frames'])) for r in rows]
     def _scan(self):
         d = self.root/self.split
@@ -311,14 +315,14 @@ class Take:
     source:str = '' # where it comes from, for the index
     licence:str = ''
 
-# %% ../nbs/04_data.ipynb #b554201e
+# %% ../nbs/04_data.ipynb #ae93d4fa
 SPLITS = ('train', 'test', 'val', 'valid', 'validation', 'eval')
 
 def _bare(rel): return rel.with_suffix('') if rel.suffix.lower() in VIDEOS else rel
 
 def _identity(rel, rule):
-    "Who a file shows, by its name, its first folder, or the first group of a regular expression"
-    if rule == 'name': return _bare(rel).name.split('#')[0]
+    "Who a file shows: what stands before a # in its name (without one, each clip is a person of its own), its first folder, or the group of a regular expression"
+    if rule == 'name': return rel.name.split('#')[0] if '#' in rel.name else '#'.join(_bare(rel).parts)
     if rule == 'folder': return rel.parts[0] if len(rel.parts) > 1 else _bare(rel).name
     m = re.search(rule, rel.as_posix())
     if not m or not m.groups(): raise ValueError(f"the identity rule '{rule}' finds no group in {rel}; a rule is 'name', 'folder' or a regular expression with one group")
@@ -462,7 +466,7 @@ def find_cuts(
         jump[1:] = (move > .5) | (grow > .3)
     return (np.arange(T) > 0) & ((change > limit) & (change > 3*usual) | jump)
 
-# %% ../nbs/04_data.ipynb #c6f11264
+# %% ../nbs/04_data.ipynb #c6394988
 def choose(
     found:np.ndarray, # (T,) a face was found
     n_faces:np.ndarray, # (T,) how many there are
@@ -488,7 +492,7 @@ def choose(
 def _verdict(why, box, sharp, least, cfg):
     "Reason and sentence for a clip with too few good frames"
     reason, n = Counter(why[why != '']).most_common(1)[0] if (why != '').any() else ('', 0)
-    if n < len(why)/2: return 'too short', f'{(why == "").sum()} good frames in a row without a cut, {cfg.min_frames} are needed'
+    if n < len(why)/2: return 'too short', f'{(why == "").sum()} good frames without a cut between them, {cfg.min_frames} are needed (min_frames)'
     detail = {'too small': f': the crop is {2*np.nanmedian(box[:, 2]):.0f} px wide, {least:.0f} are needed (min_face)',
               'too blurred': f': sharpness {np.nanmedian(sharp):.2f}, {cfg.min_sharp:.2f} is needed (min_sharp)'}.get(reason, '')
     return reason, f'{reason} in {n} of {len(why)} frames{detail}'
@@ -687,7 +691,7 @@ def _note(report, take, answer, cfg):
         report.kept.append(take.name)
         report.frames.update(answer['dropped'] | dict(kept=answer['frames']))
 
-# %% ../nbs/04_data.ipynb #e147cd60
+# %% ../nbs/04_data.ipynb #27122dd4
 def _sweep(out):
     "Remove what a stopped run began"
     for p in out.glob('*/.making-*'): shutil.rmtree(p)
@@ -711,7 +715,7 @@ def _rows(out):
     with open(out/'index.csv', newline='') as f: return list(csv.DictReader(f))
 
 def _check_size(out, cfg):
-    if other := {int(r['size']) for r in _rows(out)} - {cfg.size}: raise ValueError(f'{out} holds clips of {other.pop()} px, not {cfg.size}; choose another folder or the same size')
+    if other := {int(r['size']) for r in _rows(out) if r.get('size')} - {cfg.size}: raise ValueError(f'{out} holds clips of {other.pop()} px, not {cfg.size}; choose another folder or the same size')
 
 def _index_clips(out, takes):
     "Write the index: what it had, and the clips of `takes` that are there"
