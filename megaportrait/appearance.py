@@ -11,7 +11,7 @@ from torch import Tensor
 from .core import BaseCfg
 from .layers import Head, ResBlock, conv, full_precision, resnet, run_blocks
 
-# %% ../nbs/12_appearance.ipynb #f9a8e1f0
+# %% ../nbs/12_appearance.ipynb #75ccdf1a
 class VolumeEncoder(nn.Module):
     "The branch of E_app that keeps space (Fig. 9a)"
     def __init__(self, cfg:BaseCfg):
@@ -26,7 +26,7 @@ class VolumeEncoder(nn.Module):
     def forward(self,
         x:Tensor, # (B, 3, H, W) image in [0, 1]
     ) -> Tensor: # (B, C, D, H', W') v_s
-        x = run_blocks(self.down, self.stem(x), checkpoint=self.checkpoint)
+        x = run_blocks(self.down, self.stem(4*x - 2), checkpoint=self.checkpoint)
         return run_blocks(self.blocks, self.lift(x).unflatten(1, self.shape), checkpoint=self.checkpoint)
 
 # %% ../nbs/12_appearance.ipynb #bc66625e

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# %% ../nbs/00_core.ipynb #d9e0a899
+# %% ../nbs/00_core.ipynb #a88cf14c
 @dataclass(frozen=True, kw_only=True)
 class BaseCfg:
     "Hyper-parameters of the base model (Fig. 9, Sec. 4.1, App. B); the defaults are `base512`"
@@ -41,6 +41,7 @@ class BaseCfg:
     # G_3D, Fig. 9c
     g3d_widths:tuple = (192, 384, 512)  # per level
     g3d_factors:tuple = ((2, .5, .5), (.5, .5, .5))  # between levels, downwards
+    g3d_residual:bool = False           # add to the volume instead of replacing it
     # G_2D, Fig. 9d
     g2d_width:int = 512                 # after the projection
     g2d_blocks:int = 8                  # residual blocks at the volume's resolution
@@ -48,13 +49,13 @@ class BaseCfg:
     # losses, Sec. 4.1
     w_vgg:float = 20.                   # VGG19 features
     w_face:float = 4.                   # VGGFace features
-    w_gaze:float = 5.                   # gaze network features
+    w_gaze:float = 0.                   # gaze network features (5 in the paper)
     w_adv:float = 1.                    # hinge, generator's side
     w_fm:float = 40.                    # feature matching
     w_cos:float = 2.                    # contrastive term, Eq. 7
     w_l1:float = 0.                     # plain pixels
-    w_volume:float = 0.                 # canonical volumes of one person agree (EMOPortraits)
-    w_mismatch:float = 0.               # source and driver descriptors differ across people (EMOPortraits)
+    w_volume:float = 0.                 # canonical volumes of one person agree (EMOPortraits; off in the paper)
+    w_mismatch:float = 0.               # source and driver do not share an expression (EMOPortraits; off in the paper)
     s_cos:float = 5.                    # scale of the cosine distance, Eq. 6
     m_cos:float = .2                    # its margin, on positives
     percept:str = 'vgg'                 # perceptual networks: 'vgg' (VGG19 and VGGFace) or 'random' (fixed orthogonal filters)
@@ -84,7 +85,7 @@ class BaseCfg:
     wd:float = 1e-2                     # weight decay
     clip:float = 10.                    # largest gradient norm
     ema:float = .999                    # decay of the averaged weights
-    adv_from:int = 0                    # step at which the critic joins
+    game_from:float = 0.                # share of the steps after which critic and contrastive term join
     amp:bool = True                     # bf16 where the device is a GPU
     checkpoint:bool = False             # recompute activations of E_app and G_3D
     compile:bool = False                # torch.compile
@@ -98,21 +99,21 @@ class BaseCfg:
         "Side of the feature volume"
         return self.size >> (len(self.app_widths) - 1)
 
-# %% ../nbs/00_core.ipynb #34ac5d99
+# %% ../nbs/00_core.ipynb #1740b706
 presets: dict[str, BaseCfg] = dict(
     base512=BaseCfg(),
     base256=BaseCfg(size=256, bs=24, steps=200_000, warp_factors=((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 1, 1))),
     small=BaseCfg(
-        size=128, vol_ch=48, app_widths=(32, 64, 128), global_size=128, global_width=32, global_layers=(2, 2, 2, 2), e_ch=256,
+        size=128, groups=8, vol_ch=48, app_widths=(32, 64, 128), global_size=128, global_width=32, global_layers=(2, 2, 2, 2), e_ch=256,
         mtn_size=128, mtn_width=32, warp_widths=(256, 128, 64, 32, 16), warp_factors=((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 1, 1)),
-        g3d_widths=(64, 96, 128), g2d_width=256, g2d_blocks=4, g2d_ups=(128, 64), w_gaze=0., w_l1=10., percept='random',
+        g3d_widths=(64, 96, 128), g3d_residual=True, g2d_width=256, g2d_blocks=4, g2d_ups=(128, 64), w_l1=10., percept='random',
         percept_width=32, percept_scales=3, disc_width=32, bs=16, steps=20_000, snap_every=500),
     tiny=BaseCfg(
-        size=64, vol_ch=16, vol_depth=8, app_widths=(16, 32, 64), app_blocks3d=1, global_size=64, global_width=16,
-        global_layers=(1, 1, 1, 1), e_ch=64, mtn_size=64, mtn_width=16, z_dim=512, warp_widths=(64, 32, 16),
-        warp_factors=((2, 2, 2), (1, 2, 2)), g3d_widths=(32, 48, 64), g2d_width=64, g2d_blocks=3, g2d_ups=(48, 24),
-        w_gaze=0., w_l1=20., percept='random', percept_width=16, percept_scales=2, disc_width=16, disc_strides=(2, 2, 1),
-        lr=1e-3, lr_d=4e-4, warmup=50, ema=.99, bs=16, steps=1500, log_every=10, snap_every=250, save_every=250),
+        size=64, groups=2, vol_ch=8, vol_depth=8, app_widths=(8, 16, 48), app_blocks3d=1, global_size=64, global_width=16,
+        global_layers=(1, 1, 1, 1), e_ch=64, mtn_size=64, mtn_width=8, warp_widths=(32, 12, 6), warp_factors=((2, 2, 2), (1, 2, 2)),
+        g3d_widths=(8, 16, 32), g3d_residual=True, g2d_width=48, g2d_blocks=2, g2d_ups=(32, 12), w_l1=20., w_vgg=5., percept='random',
+        percept_width=8, percept_scales=2, disc_width=12, disc_strides=(2, 2, 1), w_adv=.25, w_fm=10., w_cos=.5, game_from=.85, bs=12, steps=1200,
+        lr=3e-3, lr_d=4e-4, warmup=50, betas=(.9, .99), ema=.99, log_every=10, snap_every=200, save_every=200),
 )
 
 # %% ../nbs/00_core.ipynb #7b562769

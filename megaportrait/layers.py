@@ -26,14 +26,15 @@ def full_precision(
     on = torch.amp.is_autocast_available(x.device.type)
     return torch.autocast(x.device.type, enabled=False) if on else nullcontext()
 
-# %% ../nbs/10_layers.ipynb #62343246
+# %% ../nbs/10_layers.ipynb #04b4ca01
 def standardise(
     w:Tensor, # (C_out, ...) weights
     eps:float = 1e-5,
-) -> Tensor: # same shape; every output filter has mean 0 and standard deviation 1
-    "Weight standardisation (Qiao et al. 2019)"
-    std, mean = torch.std_mean(w.flatten(1), dim=1, keepdim=True)
-    return ((w.flatten(1) - mean)/(std + eps)).view_as(w)
+) -> Tensor: # same shape; every output filter has mean 0 and standard deviation sqrt(2/n) over its n numbers
+    "Weight standardisation (Qiao et al. 2019), scaled so that it keeps the size of rectified features (He et al. 2015)"
+    w2 = w.flatten(1)
+    std, mean = torch.std_mean(w2, dim=1, keepdim=True)
+    return ((w2 - mean)*math.sqrt(2/w2.shape[1])/(std + eps)).view_as(w)
 
 # %% ../nbs/10_layers.ipynb #43a6bdc0
 class Reweighted:
@@ -194,7 +195,7 @@ def resample(
         if factors[axis - 2] > 1: x = _stretch(x, axis, factors[axis - 2])
     return x
 
-# %% ../nbs/10_layers.ipynb #2cfde1cb
+# %% ../nbs/10_layers.ipynb #6c2504d3
 class ResBlock(nn.Module):
     "Pre-activation residual block of Fig. 10c, in 2-D or 3-D; with `emb` it is ResBlock*, whose norms are adaptive"
     def __init__(self,
@@ -213,6 +214,7 @@ class ResBlock(nn.Module):
         self.adaptive, self.factors = emb is not None, factors
         self.norm1, self.conv1 = n(c_in), conv(dim, c_in, c_out, ws=True, bias=False)
         self.norm2, self.conv2 = n(c_out), conv(dim, c_out, c_out, ws=True, bias=False)
+        self.gain = nn.Parameter(torch.tensor(.1))
         k = 3 if skip3x3 else 1 if c_in != c_out else 0
         self.skip = conv(dim, c_in, c_out, k, sn=True, bias=False) if k else nn.Identity()
 
@@ -225,7 +227,7 @@ class ResBlock(nn.Module):
         first, last = (size, lambda t: t) if self.factors and min(self.factors) >= 1 else (lambda t: t, size)
         h = self.conv1(first(F.relu(self.norm1(x, *e), inplace=True)))
         h = self.conv2(F.relu(self.norm2(h, *e), inplace=True))
-        return last(first(self.skip(x)) + h)
+        return last(first(self.skip(x)) + self.gain*h)
 
 # %% ../nbs/10_layers.ipynb #1b39280f
 def saved_bytes(

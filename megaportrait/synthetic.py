@@ -855,8 +855,8 @@ def _bundle(stage, motion, size):
     to = lambda t: t.to(rgb.device)
     return Frames(rgb.contiguous(), mask, face, depth, stage.pose, stage.landmarks, stage.gaze, to(motion.blink), to(motion.expression))
 
-# %% ../nbs/02_synthetic.ipynb #5b054fbf
-def _write_clip(folder, identity, motion, size, fps, quality, made_from):
+# %% ../nbs/02_synthetic.ipynb #5a5bc90a
+def _write_clip(folder, identity, motion, size, fps, quality, landmarks, made_from):
     "One clip in the layout of the data chapter, made whole before it gets its name"
     f, tmp = render(identity, motion, size), Path(tempfile.mkdtemp(prefix='.making-', dir=folder.parent))
     try:
@@ -864,9 +864,10 @@ def _write_clip(folder, identity, motion, size, fps, quality, made_from):
         for t, (x, m) in enumerate(zip(_bytes(f.image), _bytes(f.mask))):
             Image.fromarray(x).save(tmp/f'frames/{t:06d}.jpg', quality=quality, subsampling=0)
             Image.fromarray(m[..., 0]).save(tmp/f'masks/{t:06d}.png', optimize=True)
-        marks = np.full((len(motion), 478, 3), np.nan, np.float32)
-        marks[:, list(LANDMARKS)] = f.landmarks.numpy()
-        np.save(tmp/'landmarks.npy', marks)
+        if landmarks:
+            marks = np.full((len(motion), 478, 3), np.nan, np.float32)
+            marks[:, list(LANDMARKS)] = f.landmarks.numpy()
+            np.save(tmp/'landmarks.npy', marks)
         np.save(tmp/'pose.npy', f.pose.numpy())
         labels = {k: np.round(getattr(f, k).numpy().astype(float), 6).tolist() for k in ('gaze', 'blink', 'expression')}
         meta = dict(source='synthetic', made_from=made_from, size=size, fps=fps, frames=len(motion), labels=labels, expressions=EXPRESSIONS, landmarks=LANDMARKS)
@@ -877,12 +878,12 @@ def _write_clip(folder, identity, motion, size, fps, quality, made_from):
 
 def _job(a):
     "One clip, on one thread, so that the pixels do not depend on how many work"
-    folder, person, clip, n_frames, size, fps, quality = a
+    folder, person, clip, n_frames, size, fps, quality, landmarks = a
     threads = torch.get_num_threads(); torch.set_num_threads(1)
-    try: _write_clip(folder, sample_identity(person), sample_motion(clip, n_frames, fps), size, fps, quality, list(a[1:]))
+    try: _write_clip(folder, sample_identity(person), sample_motion(clip, n_frames, fps), size, fps, quality, landmarks, list(a[1:]))
     finally: torch.set_num_threads(threads)
 
-# %% ../nbs/02_synthetic.ipynb #59791016
+# %% ../nbs/02_synthetic.ipynb #281038ed
 _COLUMNS = ('clip', 'identity', 'split', 'fps', 'size', 'frames', 'source', 'licence')
 
 def make_clips(
@@ -895,6 +896,7 @@ def make_clips(
     clips_per_identity:int = 1,
     fps:float = 8., # frames per second of the motion
     quality:int = 95, # of the JPEG files
+    landmarks:bool = True, # write landmarks.npy, which is larger than the pictures at 64 px
     workers:int = 0, # processes; 0: this one
     progress:bool = True,
 ) -> Path: # `root`
@@ -907,7 +909,7 @@ def make_clips(
         for c in range(clips_per_identity):
             name = f'{split}-{k:05d}-{c:02d}'
             rows.append((name, f'{split}-{k:05d}', split, fps, size, n_frames, 'synthetic', 'CC0-1.0'))
-            job = (root/split/name, person, f'{person} {c}', n_frames, size, fps, quality)
+            job = (root/split/name, person, f'{person} {c}', n_frames, size, fps, quality, landmarks)
             if not _is_made(job): jobs.append(job)
     _run(jobs, workers, progress)
     _write_index(root/'index.csv', rows, split)
