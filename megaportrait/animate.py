@@ -6,8 +6,8 @@
 __all__ = ['NOTE', 'relative_pose', 'nearest_frame', 'Source', 'load_source', 'Driver', 'load_driver', 'drive_frames', 'fill',
            'Stage', 'write_film', 'animate', 'main']
 
-# %% ../nbs/50_animate.ipynb #60a80a63
-import argparse, os, sys
+# %% ../nbs/50_animate.ipynb #00284453
+import argparse, sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageColor
 from torch import Tensor
 from tqdm.auto import tqdm
-from . import face as Face, pose as P
+from . import face as faces, pose as P
 from .base import load_model
 from .core import atomic_write, in_test, pick_device
 from .data import ClipSet
@@ -42,7 +42,7 @@ def nearest_frame(
     "The driving frame whose head is turned most like the source's: a good reference for relative motion"
     return int(P.geodesic(P.split(poses)[1], P.split(pose_s)[1]).argmin())
 
-# %% ../nbs/50_animate.ipynb #a29cfc90
+# %% ../nbs/50_animate.ipynb #c5a93b7c
 @dataclass
 class Source:
     "A portrait, tracked and cropped"
@@ -54,24 +54,25 @@ class Source:
         size:int, # px
     ) -> Tensor: # (1, 3, S, S) in [0, 1]
         "What the model gets to see"
-        return _tensor([Face.crop(self.picture, self.box, size)])
+        return _tensor([faces.crop(self.picture, self.box, size)])
 
 def _tensor(pictures): return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float()/255
 
 def _clip(folder):
     "A clip of this book's layout, root/split/clip"
     folder = Path(folder).resolve()
-    if not (folder/'pose.npy').is_file(): raise Face.Unreadable(f'{folder}: not a clip folder with frames and pose.npy; give a photo, a video or a prepared clip')
+    if not (folder/'pose.npy').is_file():
+        raise faces.Unreadable(f'{folder}: not a clip folder with frames and pose.npy; give a photo, a video or a prepared clip')
     return next(c for c in ClipSet(folder.parents[1], folder.parent.name).clips if c.folder == folder)
 
 def _photo(path, longest=1920):
     "A photo, or the first frame of a video, not longer than a video may be"
-    try: x = Face.read_image(path)
-    except Face.Unreadable as e:
-        try: x = next(iter(Face.read_video(path)))
-        except Face.Unreadable: raise e from None
-    k = longest/max(x.shape[:2])
-    return x if k >= 1 else np.array(Image.fromarray(x).resize((round(x.shape[1]*k), round(x.shape[0]*k)), Image.LANCZOS))
+    try: x = faces.read_image(path)
+    except faces.Unreadable as e:
+        try: x = next(iter(faces.read_video(path)))
+        except faces.Unreadable: raise e from None
+    (h, w), k = x.shape[:2], longest/max(x.shape[:2])
+    return x if k >= 1 else np.array(Image.fromarray(x).resize((round(w*k), round(h*k)), Image.LANCZOS))
 
 def load_source(
     path:str|Path,              # a photo, a video (its first frame), or a clip folder
@@ -85,11 +86,11 @@ def load_source(
         return Source(x, c.mask(0)[0].numpy(), np.full(3, x.shape[0]/2), pose)
     x, t = _photo(path), tracker()
     t.face, t.masks = face, True
-    seen = Face.track([x], tracker=t).check(path, face)
-    _, pose = Face.crop_track(seen.landmarks, seen.pose, seen.box)
+    seen = faces.track([x], tracker=t).check(path, face)
+    _, pose = faces.crop_track(seen.landmarks, seen.pose, seen.box)
     return Source(x, seen.mask[0], seen.box[0], torch.from_numpy(pose))
 
-# %% ../nbs/50_animate.ipynb #45d7acbe
+# %% ../nbs/50_animate.ipynb #2ff4dd96
 @dataclass
 class Driver:
     "A driving clip, tracked; its size in memory is some eighty bytes a frame"
@@ -98,7 +99,7 @@ class Driver:
     times:np.ndarray  # (T,) seconds since the first frame
     fps:Fraction      # nominal frame rate
     lost:int = 0      # frames without a face, bridged from their neighbours
-    video:Face.Video|None = None # where the sound is
+    video:faces.Video|None = None # where the sound is
     def __len__(self): return len(self.times)
 
 def _clip_driver(path, size):
@@ -120,19 +121,20 @@ def load_driver(
 ) -> Driver:
     "Track a driving video from one end to the other"
     if Path(path).is_dir(): return _clip_driver(path, size)
-    v, t = Face.read_video(path, start, end), tracker()
+    v, t = faces.read_video(path, start, end), tracker()
     t.face, t.masks = face, False
     times = []
     frames = (times.append(at) or x for at, x in v.timed())
     seen = [(f.box, f.pose, f.found, f.n_faces) for f in bar(t.stream(frames), total=v.n_frames, desc='tracking')]
     box, pose, found, n = map(np.stack, zip(*seen))
-    Face.check_faces(found, n, path, face, option='driver_face')
-    boxes = Face.crop_boxes(box, smooth)
-    crops = lambda: Face.crop_frames(v, boxes, size)
-    pose = P.crop_pose(torch.from_numpy(Face.smooth_poses(pose)), *(torch.from_numpy(o) for o in (boxes[:, :2], boxes[:, 2])))
+    faces.check_faces(found, n, path, face, option='driver_face')
+    boxes = faces.crop_boxes(box, smooth)
+    crops = lambda: faces.crop_frames(v, boxes, size)
+    b = torch.from_numpy(boxes)
+    pose = P.crop_pose(torch.from_numpy(faces.smooth_poses(pose)), b[:, :2], b[:, 2])
     return Driver(crops, pose, np.array(times), v.fps, int((~found).sum()), v)
 
-# %% ../nbs/50_animate.ipynb #23ab1034
+# %% ../nbs/50_animate.ipynb #f3a46619
 @torch.no_grad()
 def drive_frames(
     model,              # a `BaseModel`, or whatever has its methods
@@ -149,12 +151,14 @@ def drive_frames(
     pose_s, poses = to(source.pose), to(driver.pose)
     avatar = model.avatar(to(source.crop(size)), pose_s)
     if relative:
-        i = slice(reference, reference + 1)
+        pose_0 = poses[reference:reference + 1]
         x_0 = next(x for k, x in enumerate(driver.crops()) if k == reference)
-        z_0 = model.motion(to(_tensor([x_0])), poses[i])
+        z_0 = model.motion(to(_tensor([x_0])), pose_0)
     for i, xs in _batches(driver.crops(), bs):
         x_d, pose_d = to(_tensor(xs)), poses[i:i + len(xs)]
-        if relative: x = model.drive_z(avatar, avatar.z_s + model.motion(x_d, pose_d) - z_0, relative_pose(pose_s, pose_d, poses[reference:reference + 1]))
+        if relative:
+            z = avatar.z_s + model.motion(x_d, pose_d) - z_0
+            x = model.drive_z(avatar, z, relative_pose(pose_s, pose_d, pose_0))
         else: x = model.drive(avatar, x_d, pose_d)
         yield from x.float().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
@@ -178,34 +182,41 @@ def fill(
     coarse = fill(pool(x*known)/w.clamp(min=1e-6), (4*w).clamp(max=1))
     return torch.lerp(F.interpolate(coarse, x.shape[-2:], mode='bilinear', align_corners=False), x, known)
 
-# %% ../nbs/50_animate.ipynb #0c81a882
+# %% ../nbs/50_animate.ipynb #18377be5
 def _grow(mask, r):
     "A mask (1, 1, H, W) grown by `r` px"
     return F.max_pool2d(mask, 2*r + 1, 1, r)
 
 def _seam(shape, box, width=.06):
     "Weight (h, w) of the crop: 1 inside, falling to 0 on those of its borders that lie within the picture"
-    side = lambda n, c, r: np.minimum(*((np.arange(n) + .5 - (c - r))/(width*r) if c - r > 0 else np.full(n, np.inf),
-                                       ((c + r) - np.arange(n) - .5)/(width*r) if c + r < n else np.full(n, np.inf))).clip(0, 1)
-    inside = lambda n, c, r: (np.abs(np.arange(n) + .5 - c) < r)
+    def side(n, c):
+        at, far = np.arange(n) + .5 - c, np.full(n, np.inf)
+        low, high = (at + r if c - r > 0 else far), (r - at if c + r < n else far)
+        return (np.minimum(low, high)/(width*r)).clip(0, 1)*(np.abs(at) < r)
     (h, w), (cx, cy, r) = shape, box
-    return (side(h, cy, r)*inside(h, cy, r))[:, None]*(side(w, cx, r)*inside(w, cx, r))
+    return side(h, cy)[:, None]*side(w, cx)
 
 def _paste(x, box, shape):
     "A crop (S, S, C) uint8 back at its place in a picture of this shape (H, W); the rest is 0"
     r, n = float(box[2]), max(1, round(2*float(box[2])))
     im = Image.fromarray(x).resize((n, n), Image.BICUBIC if n > len(x) else Image.BOX)
-    k = n/(2*r)
-    return np.array(im.transform(shape[::-1], Image.AFFINE, (k, 0, k*(r - float(box[0])), 0, k, k*(r - float(box[1]))), Image.BICUBIC))
+    k, x0, y0 = n/(2*r), r - float(box[0]), r - float(box[1])
+    return np.array(im.transform(shape[::-1], Image.AFFINE, (k, 0, k*x0, 0, k, k*y0), Image.BICUBIC))
 
-# %% ../nbs/50_animate.ipynb #726977fd
+# %% ../nbs/50_animate.ipynb #9942afd7
+def _colour(name):
+    "RGB of a colour's name"
+    try: return ImageColor.getrgb(name)[:3]
+    except ValueError:
+        raise ValueError(f"background '{name}' is neither 'source' nor 'model' nor a colour such as 'white' or '#00ff00'") from None
+
 class Stage:
     "Where the driven person is shown"
     def __init__(self,
         source:Source,
         size:int,                # side of the crops, px
         matte:Callable,          # of a crop (S, S, 3) uint8: its person, (S, S) uint8
-        background:str='source', # 'source': the photo's own; 'model': the model's picture as it is; else a colour, like 'white' or '#00ff00'
+        background:str='source', # 'source': the photo's own; 'model': the model's picture as it is; or a colour
         paste:bool=False,        # into the whole picture instead of a square crop
     ):
         self.size, self.matte, self.box, self.plain, self.paste = size, matte, source.box, background == 'model', paste
@@ -214,10 +225,9 @@ class Stage:
         if paste:
             self.seam = _seam(source.mask.shape, self.box)[..., None]
             self.plate = self.seam*self.plate + (1 - self.seam)*source.picture
-        else: self.plate = Face.crop(self.plate, self.box, size)
+        else: self.plate = faces.crop(self.plate, self.box, size)
         if background not in ('source', 'model'):
-            try: self.plate = np.zeros_like(self.plate) + np.array(ImageColor.getrgb(background)[:3], self.plate.dtype)
-            except ValueError: raise ValueError(f"background '{background}' is neither 'source' nor 'model' nor a colour such as 'white' or '#00ff00'") from None
+            self.plate = np.zeros_like(self.plate) + np.array(_colour(background), self.plate.dtype)
 
     def _empty(self, source):
         "The source's picture without its person"
@@ -236,8 +246,9 @@ class Stage:
         if self.paste: a = a*self.seam
         return (self.plate*(1 - a) + x*a).round().astype(np.uint8)
 
-# %% ../nbs/50_animate.ipynb #e9e36955
-NOTE = 'Synthetic video: made with megaportrait from one photograph and the motion of another video. The person shown did not do or say this.'
+# %% ../nbs/50_animate.ipynb #c1b3445b
+NOTE = ('Synthetic video: made with megaportrait from one photograph and the motion of another video. '
+        'The person shown did not do or say this.')
 _MP4_SOUND = ('aac', 'mp3', 'ac3', 'eac3', 'alac')
 
 class _Sound:
@@ -247,7 +258,8 @@ class _Sound:
         self.src = self.file.streams.audio[0]
         c = self.src.codec_context
         self.copied = c.name in _MP4_SOUND
-        self.dst = out.add_stream_from_template(self.src) if self.copied else out.add_stream('aac', rate=c.rate, layout='mono' if c.layout.nb_channels == 1 else 'stereo')
+        if self.copied: self.dst = out.add_stream_from_template(self.src)
+        else: self.dst = out.add_stream('aac', rate=c.rate, layout='mono' if c.layout.nb_channels == 1 else 'stereo')
         if video.start > 0: self.file.seek(int(self.shift*1e6))
         self.next, self.packets = None, self._packets()
 
@@ -274,13 +286,13 @@ class _Sound:
     def __enter__(self): return self
     def __exit__(self, *_): self.file.close()
 
-# %% ../nbs/50_animate.ipynb #639eaf10
+# %% ../nbs/50_animate.ipynb #951f2f0d
 def write_film(
     path:str|Path,                  # of the mp4
     frames:Iterable,                # of pictures (H, W, 3) uint8, all of one size
     times:np.ndarray,               # (T,) seconds since the first frame
     fps:Fraction,                   # nominal rate
-    sound:Face.Video|None = None,   # whose sound to keep
+    sound:faces.Video|None = None,   # whose sound to keep
     note:str = NOTE,                # what the file says about itself
 ) -> int: # frames written
     "Write pictures and the driver's sound as H.264 and AAC"
@@ -292,7 +304,8 @@ def write_film(
         for t, x in zip(times, frames):
             if n == 0:
                 s = out.add_stream('libx264', rate=fps, options={'crf': '16'})
-                s.height, s.width, s.pix_fmt, s.codec_context.time_base = x.shape[0]//2*2, x.shape[1]//2*2, 'yuv420p', base
+                s.height, s.width = x.shape[0]//2*2, x.shape[1]//2*2
+                s.pix_fmt, s.codec_context.time_base = 'yuv420p', base
                 voice = files.enter_context(_Sound(sound, out)) if sound and sound.has_audio else None
             o = av.VideoFrame.from_ndarray(np.ascontiguousarray(x[:s.height, :s.width]), format='rgb24')
             o.pts, o.time_base, n = n if even else round(t*90_000), base, n + 1
@@ -302,15 +315,17 @@ def write_film(
         if voice: voice.upto(times[-1] + 1/float(fps))
     return n
 
-# %% ../nbs/50_animate.ipynb #f5783500
+# %% ../nbs/50_animate.ipynb #79261310
 def _check_out(out, *inputs):
     "The output path, known to be writable"
     out = Path(out)
     if out.suffix.lower() != '.mp4': raise ValueError(f'{out}: the output is an mp4; give it a name that ends in .mp4')
     if out.is_dir(): raise ValueError(f'{out} is a folder; give the name of a file')
     for o in inputs:
-        if out.exists() and Path(o).exists() and out.samefile(o): raise ValueError(f'{out} is an input; writing there would destroy it')
-    try: atomic_write(out.with_name(f'.{out.stem}.try'), Path.touch); out.with_name(f'.{out.stem}.try').unlink()
+        if out.exists() and Path(o).exists() and out.samefile(o):
+            raise ValueError(f'{out} is an input; writing there would destroy it')
+    probe = out.with_name(f'.{out.stem}.try')
+    try: atomic_write(probe, Path.touch); probe.unlink()
     except OSError as e: raise ValueError(f'{out}: cannot be written ({e.strerror}); choose another folder') from e
     return out
 
@@ -327,7 +342,7 @@ def animate(
     face:int|None=None,         # which face of the source, from the left, 0 first, where there are several
     driver_face:int|None=None,  # likewise of the driver
     relative:bool=False,        # add the driver's change to what the source does, instead of copying the driver
-    reference:int|None=0,       # the driver's frame from which it changes; None: where its head is turned most like the source's
+    reference:int|None=0,       # the driver's frame from which it changes; None: the one turned most like the source
     background:str='source',    # 'source', 'model', or a colour such as 'white'
     paste:bool=False,           # back into the whole photo, instead of a square crop
     start:float=0.,             # where in the driver to begin, seconds
@@ -345,7 +360,7 @@ def animate(
     with ExitStack() as stack:
         opened = []
         def tracker():
-            if not opened: opened.append(stack.enter_context(Face.Tracker()))
+            if not opened: opened.append(stack.enter_context(faces.Tracker()))
             return opened[0]
         matte = lambda x: tracker().mask(x, np.full(3, len(x)/2))
         src = load_source(source, tracker, face)
@@ -353,25 +368,29 @@ def animate(
         drv = load_driver(driver, size, tracker, driver_face, start, end, smooth, bar)
         i = nearest_frame(src.pose[0], drv.pose) if reference is None else min(reference, len(drv) - 1)
         frames = map(stage, drive_frames(model, src, drv, size, device, relative, i, bs))
-        atomic_write(out, lambda p: write_film(p, bar(frames, total=len(drv), desc='driving'), drv.times, drv.fps, drv.video))
-    return dict(out=str(out), frames=len(drv), seconds=float(drv.times[-1] + 1/drv.fps), fps=float(drv.fps), lost=drv.lost, size=stage.plate.shape[1::-1])
+        frames = bar(frames, total=len(drv), desc='driving')
+        atomic_write(out, lambda p: write_film(p, frames, drv.times, drv.fps, drv.video))
+    seconds, fps = float(drv.times[-1] + 1/drv.fps), float(drv.fps)
+    return dict(out=str(out), frames=len(drv), seconds=seconds, fps=fps, lost=drv.lost, size=stage.plate.shape[1::-1])
 
-# %% ../nbs/50_animate.ipynb #85801118
+# %% ../nbs/50_animate.ipynb #c22a66ee
 def _parser():
-    p = argparse.ArgumentParser('megaportrait_animate', description='Animate a portrait with the motion of a video; the result says in its metadata that it is synthetic.')
+    p = argparse.ArgumentParser('megaportrait_animate', description='Animate a portrait with the motion of a video. '
+                                'The result says in its metadata that it is synthetic.')
     p.add_argument('source', help='photo, video (its first frame), or clip folder')
     p.add_argument('driver', help='video, or clip folder')
     p.add_argument('out', help='the .mp4 to write')
     p.add_argument('--model', required=True, help='run folder, or name of shipped weights')
     p.add_argument('--face', type=int, metavar='N', help='which face of the source, from the left, 0 first')
     p.add_argument('--driver-face', type=int, metavar='N', help='which face of the driver')
-    p.add_argument('--relative', action='store_true', help="add the driver's change to the source's own pose and expression")
-    p.add_argument('--reference', type=int, default=0, metavar='FRAME', help='driving frame from which it changes; -1: where the heads are turned most alike')
+    p.add_argument('--relative', action='store_true', help="add the driver's change to the source's own motion")
+    p.add_argument('--reference', type=int, default=0, metavar='FRAME',
+                   help='driving frame from which it changes; -1: where the heads are turned most alike')
     p.add_argument('--background', default='source', help="'source', 'model', or a colour such as white")
     p.add_argument('--paste', action='store_true', help='paste the head back into the whole photo')
     p.add_argument('--start', type=float, default=0., metavar='S', help='where in the driver to begin, seconds')
     p.add_argument('--end', type=float, metavar='S', help='and to end')
-    p.add_argument('--smooth', type=float, default=12., metavar='FRAMES', help="of the driver's crop; inf: one crop for the whole clip")
+    p.add_argument('--smooth', type=float, default=12., metavar='FRAMES', help="of the driver's crop; inf: one for all")
     p.add_argument('--bs', type=int, default=4, help='frames at a time')
     p.add_argument('--device', default='', help='cpu, cuda, …; default: the best at hand')
     return p
@@ -383,7 +402,9 @@ def main(
     a = vars(_parser().parse_args(args))
     if a['reference'] < 0: a['reference'] = None
     try: told = animate(**a)
-    except KeyboardInterrupt: print(f"megaportrait_animate: stopped; {a['out']} was not written", file=sys.stderr); sys.exit(130)
-    except (ValueError, OSError, ImportError) as e: print(f'megaportrait_animate: {e}', file=sys.stderr); sys.exit(1)
+    except KeyboardInterrupt: code, say = 130, f"stopped; {a['out']} was not written"
+    except (ValueError, OSError, ImportError) as e: code, say = 1, e
+    else: code, say = 0, ''
+    if code: print(f'megaportrait_animate: {say}', file=sys.stderr); sys.exit(code)
     lost = f", the face was lost and bridged in {told['lost']}" if told['lost'] else ''
     print(f"{told['out']}: {told['frames']} frames, {told['seconds']:.1f} s at {told['fps']:g} frames/s{lost}")
