@@ -76,8 +76,9 @@ def _video_frame(path, t):
             if o.pts - start > (t - .5)*step: return torch.from_numpy(o.to_ndarray(format='rgb24')).permute(2, 0, 1)
     raise ValueError(f'{path} ends before frame {t}; prepare its clip again or delete it')
 
-# %% ../nbs/04_data.ipynb #2d57297c
+# %% ../nbs/04_data.ipynb #938d0e5b
 _meta = lru_cache(maxsize=256)(load_json)
+_poses = lru_cache(maxsize=1024)(lambda path: torch.from_numpy(np.load(path)).float())
 
 @dataclass(frozen=True)
 class Clip:
@@ -105,7 +106,7 @@ class Clip:
     @property
     def pose(self) -> Tensor: # (T, 4, 4)
         "Head to camera, one per frame"
-        return torch.from_numpy(np.load(self.folder/'pose.npy')).float()
+        return _poses(self.folder/'pose.npy')
     @property
     def landmarks(self) -> Tensor: # (T, N, 3)
         "Points of the face in crop coordinates"
@@ -466,7 +467,7 @@ def find_cuts(
         jump[1:] = (move > .5) | (grow > .3)
     return (np.arange(T) > 0) & ((change > limit) & (change > 3*usual) | jump)
 
-# %% ../nbs/04_data.ipynb #c6394988
+# %% ../nbs/04_data.ipynb #d65cf626
 def choose(
     found:np.ndarray, # (T,) a face was found
     n_faces:np.ndarray, # (T,) how many there are
@@ -493,8 +494,9 @@ def _verdict(why, box, sharp, least, cfg):
     "Reason and sentence for a clip with too few good frames"
     reason, n = Counter(why[why != '']).most_common(1)[0] if (why != '').any() else ('', 0)
     if n < len(why)/2: return 'too short', f'{(why == "").sum()} good frames without a cut between them, {cfg.min_frames} are needed (min_frames)'
-    detail = {'too small': f': the crop is {2*np.nanmedian(box[:, 2]):.0f} px wide, {least:.0f} are needed (min_face)',
-              'too blurred': f': sharpness {np.nanmedian(sharp):.2f}, {cfg.min_sharp:.2f} is needed (min_sharp)'}.get(reason, '')
+    detail = ''
+    if reason == 'too small': detail = f': the crop is {2*np.nanmedian(box[:, 2]):.0f} px wide, {least:.0f} are needed (min_face)'
+    if reason == 'too blurred': detail = f': sharpness {np.nanmedian(sharp):.2f}, {cfg.min_sharp:.2f} is needed (min_sharp)'
     return reason, f'{reason} in {n} of {len(why)} frames{detail}'
 
 # %% ../nbs/04_data.ipynb #a8e96b84
