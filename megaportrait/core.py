@@ -99,7 +99,7 @@ class BaseCfg:
         "Side of the feature volume"
         return self.size >> (len(self.app_widths) - 1)
 
-# %% ../nbs/00_core.ipynb #1740b706
+# %% ../nbs/00_core.ipynb #91d0748d
 presets: dict[str, BaseCfg] = dict(
     base512=BaseCfg(),
     base256=BaseCfg(size=256, bs=24, steps=200_000, warp_factors=((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 1, 1))),
@@ -109,11 +109,11 @@ presets: dict[str, BaseCfg] = dict(
         g3d_widths=(64, 96, 128), g3d_residual=True, g2d_width=256, g2d_blocks=4, g2d_ups=(128, 64), w_l1=10., percept='random',
         percept_width=32, percept_scales=3, disc_width=32, bs=16, steps=20_000, snap_every=500),
     tiny=BaseCfg(
-        size=64, groups=2, vol_ch=8, vol_depth=8, app_widths=(8, 16, 48), app_blocks3d=1, global_size=64, global_width=16,
-        global_layers=(1, 1, 1, 1), e_ch=64, mtn_size=64, mtn_width=8, warp_widths=(32, 12, 6), warp_factors=((2, 2, 2), (1, 2, 2)),
-        g3d_widths=(8, 16, 32), g3d_residual=True, g2d_width=48, g2d_blocks=2, g2d_ups=(32, 12), w_l1=20., w_vgg=5., percept='random',
-        percept_width=8, percept_scales=2, disc_width=12, disc_strides=(2, 2, 1), w_adv=.25, w_fm=10., w_cos=.5, game_from=.85, bs=12, steps=1200,
-        lr=3e-3, lr_d=4e-4, warmup=50, betas=(.9, .99), ema=.99, log_every=10, snap_every=200, save_every=200),
+        size=64, groups=2, vol_ch=16, vol_depth=8, app_widths=(16, 32, 64), app_blocks3d=1, global_size=64, global_width=16,
+        global_layers=(1, 1, 1, 1), e_ch=64, mtn_size=64, mtn_width=8, warp_widths=(32, 16, 16), warp_factors=((2, 2, 2), (1, 2, 2)),
+        g3d_widths=(16, 32, 32), g3d_residual=True, g2d_width=64, g2d_blocks=2, g2d_ups=(32, 16), w_l1=20., w_vgg=4., w_adv=.25, w_fm=10.,
+        w_cos=.5, game_from=.85, percept='random', percept_width=8, percept_scales=2, disc_width=12, disc_strides=(2, 2, 1),
+        bs=8, steps=1500, lr=3e-3, lr_d=4e-4, warmup=50, betas=(.9, .99), ema=.99, log_every=10, snap_every=250, save_every=250),
 )
 
 # %% ../nbs/00_core.ipynb #7b562769

@@ -32,8 +32,8 @@ def configure(
     if batch_size: cfg = replace(cfg, bs=batch_size)
     return replace(cfg, steps=4, warmup=0, log_every=1, snap_every=2, save_every=2) if in_test() else cfg
 
-# %% ../nbs/26_train.ipynb #5d941a92
-SYNTHETIC = dict(train=160, eval=16) # people of the built-in set, 12 frames each
+# %% ../nbs/26_train.ipynb #9b24ca12
+SYNTHETIC = dict(train=160, eval=16) # people of the built-in set; 12 frames each over four seconds, so that the frames of a pair differ
 
 def make_synthetic(
     root:str|Path,
@@ -41,7 +41,7 @@ def make_synthetic(
     workers:int = 2, # processes
 ) -> Path:
     "The built-in set of synthetic heads, or what is missing of it"
-    for split, n in SYNTHETIC.items(): make_clips(root, n, n_frames=12, size=size, split=split, landmarks=False, workers=workers)
+    for split, n in SYNTHETIC.items(): make_clips(root, n, n_frames=12, size=size, fps=3., split=split, landmarks=False, workers=workers)
     return Path(root)
 
 def find_data(

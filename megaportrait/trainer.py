@@ -7,7 +7,7 @@ __all__ = ['FREE', 'cosine', 'ema_update', 'State', 'adamw', 'new_state', 'save_
            'autocast', 'in_game', 'adversarial_terms', 'cycle_term', 'BaseStage', 'processes', 'interruptible',
            'check_finite', 'peak_memory', 'read_log', 'save_run', 'open_run', 'probe_batch', 'train']
 
-# %% ../nbs/24_trainer.ipynb #8193df78
+# %% ../nbs/24_trainer.ipynb #c6b34b83
 import contextlib, copy, json, math, resource, signal, threading, time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from .adversarial import Discriminator, feature_matching, frozen, hinge_d, hinge_g
 from .augment import augment_motion, augment_pair, step_generator
-from .base import BaseModel, save_model
+from .base import BaseModel, channels_last, save_model
 from .contrast import contrastive_loss, mismatch_loss, volume_loss
 from .core import BaseCfg, atomic_write, from_dict, load_json, pick_device, save_json, seed_everything, to_dict
 from .data import ClipSet, PairDataset, loader, to_float
@@ -51,7 +51,7 @@ def ema_update(
     torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - d)
     for a, b in zip(ema.buffers(), model.buffers()): a.copy_(b)
 
-# %% ../nbs/24_trainer.ipynb #be4ac890
+# %% ../nbs/24_trainer.ipynb #2adbc101
 @dataclass
 class State:
     "All that a run needs to go on"
@@ -88,7 +88,7 @@ def new_state(
     "A run at step 0"
     seed_everything(seed)
     nets = nn.ModuleDict(stage.nets(cfg)).to(device)
-    if cfg.channels_last and torch.device(device).type == 'cuda': nets.to(memory_format=torch.channels_last)
+    if cfg.channels_last and torch.device(device).type == 'cuda': channels_last(nets)
     opts = {k: adamw(n, cfg, cfg.lr if k == 'model' else cfg.lr_d) for k, n in nets.items()}
     ema = copy.deepcopy(nets['model']).eval().requires_grad_(False)
     teachers = {k: n.to(device) for k, n in stage.teachers(cfg).items()}
