@@ -46,7 +46,7 @@ class Unreadable(FaceError): "Not a picture or video, or a broken one"
 class NoFace(FaceError): "No face was found"
 class ManyFaces(FaceError): "Several faces, and nobody said which"
 
-# %% ../nbs/03_face.ipynb #3fb1ce48
+# %% ../nbs/03_face.ipynb #8813beb8
 def read_image(
     path:str|Path,
 ) -> np.ndarray: # (H, W, 3) uint8 RGB
@@ -57,9 +57,10 @@ def read_image(
             im = Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im.convert('RGBA'))
         return np.array(im.convert('RGB'))
     except FileNotFoundError: raise Unreadable(f'{path}: no such file') from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as e: raise Unreadable(f'{path}: not a readable picture ({e}); use a jpg or png') from e
+    except (OSError, SyntaxError, Image.DecompressionBombError) as e:
+        raise Unreadable(f'{path}: not a readable picture ({e}); use a jpg or png') from e
 
-# %% ../nbs/03_face.ipynb #51332c24
+# %% ../nbs/03_face.ipynb #0f223d4d
 class Video:
     "A video file: iterate over it for its frames, (H, W, 3) uint8 RGB, as often as you like"
     def __init__(self,
@@ -68,7 +69,8 @@ class Video:
         end:float|None=None,  # seconds from the beginning; None: all of it
     ):
         self.path, self.start, self.end = Path(path), start, float('inf') if end is None else end
-        if not 0 <= start < self.end: raise ValueError(f'{path}: asked for {start} to {end} s; start must be at least 0 and before end')
+        if not 0 <= start < self.end:
+            raise ValueError(f'{path}: asked for {start} to {end} s; start must be at least 0 and before end')
         with self._open() as f:
             s = f.streams.video[0]
             rate = s.average_rate or s.guessed_rate or 25
@@ -76,16 +78,19 @@ class Video:
             self.begins = float((s.start_time or 0)*s.time_base)  # the file's own time of its first frame, s
             length = float((s.duration or 0)*s.time_base) or (f.duration or 0)/1e6
             n = s.frames or round(length*self.fps)
-            self.n_frames = max(0, min(n, round((min(self.end, n/self.fps) - start)*float(self.fps))))  # by the header: a guess
+            length = min(self.end, n/float(self.fps)) - start
+            self.n_frames = max(0, min(n, round(length*float(self.fps))))  # by the header: a guess
             self.has_audio = bool(f.streams.audio)
 
     def _open(self):
         import av
         if not self.path.is_file(): raise Unreadable(f'{self.path}: no such file')
         try: f = av.open(str(self.path))
-        except (av.error.FFmpegError, ValueError) as e: raise Unreadable(f'{self.path}: not a readable video ({e})') from e
-        if not f.streams.video or not f.streams.video[0].codec_context: f.close(); raise Unreadable(f'{self.path}: has no picture, only sound or data')
-        return f
+        except (av.error.FFmpegError, ValueError) as e:
+            raise Unreadable(f'{self.path}: not a readable video ({e})') from e
+        if f.streams.video and f.streams.video[0].codec_context: return f
+        f.close()
+        raise Unreadable(f'{self.path}: has no picture, only sound or data')
 
     def timed(self) -> Iterator[tuple[float, np.ndarray]]:
         "Time in seconds since the first frame, and the frame"
@@ -95,7 +100,8 @@ class Video:
             if t < self.start - 1e-6: continue
             t0 = t if t0 is None else t0
             yield t - t0, _upright(o, aspect)
-        if t0 is None: raise Unreadable(f'{self.path}: has no frame that can be decoded' + f' after {self.start} s'*(self.start > 0))
+        if t0 is None:
+            raise Unreadable(f'{self.path}: has no frame that can be decoded' + f' after {self.start} s'*(self.start > 0))
 
     def _decode(self):
         "Time since the file's first frame, decoded frame, aspect of its pixels; from the last key frame before `start`"
@@ -123,11 +129,12 @@ class Video:
             shown = o
         while k/fps <= t + 1e-6: yield shown; k += 1
 
-# %% ../nbs/03_face.ipynb #838e456b
+# %% ../nbs/03_face.ipynb #372606c9
 def _upright(o, aspect):
     "The pixels of a decoded frame, turned as its display matrix says, pixels made square"
     x = o.to_ndarray(format='rgb24')
-    if aspect and aspect != 1: x = np.asarray(Image.fromarray(x).resize((max(1, round(x.shape[1]*aspect)), x.shape[0]), Image.BICUBIC))
+    if aspect and aspect != 1:
+        x = np.asarray(Image.fromarray(x).resize((max(1, round(x.shape[1]*aspect)), x.shape[0]), Image.BICUBIC))
     return np.ascontiguousarray(np.rot90(x, round(o.rotation/90))) if o.rotation else x
 
 def read_video(
@@ -138,10 +145,10 @@ def read_video(
     "Open a video, or a part of it; only its header is read now"
     return Video(path, start, end)
 
-# %% ../nbs/03_face.ipynb #eb414e3c
+# %% ../nbs/03_face.ipynb #7be9e597
 @dataclass
 class Face:
-    "One frame's face, in pixels of the picture: pixel i spans [i, i+1], z has the unit of x and grows away from the viewer"
+    "One frame's face, in pixels: pixel i spans [i, i+1], z has the unit of x and grows away from the viewer"
     landmarks:np.ndarray  # (478, 3), NaN where not found
     pose:np.ndarray       # (4, 4) similarity head → picture, NaN where not found
     box:np.ndarray        # (3,) centre x, y and half side of the nominal crop
@@ -157,13 +164,13 @@ def fit_pose(
     src, dst = (torch.as_tensor(np.asarray(a)[..., i, :], dtype=torch.float64) for a in (canonical_mesh(), landmarks))
     return P.fit_similarity(src.expand_as(dst), dst).float().numpy()
 
-# %% ../nbs/03_face.ipynb #27c47858
+# %% ../nbs/03_face.ipynb #681fab0a
 @lru_cache
 def _mediapipe():
     try: from mediapipe.python.solutions import face_detection, face_mesh, selfie_segmentation
     except ImportError as e:
-        raise ImportError("tracking faces needs mediapipe 0.10.21, which is not installed: pip install 'mediapipe==0.10.21'; "
-                          'prepared data needs no tracker') from e
+        raise ImportError('tracking faces needs mediapipe 0.10.21, which is not installed: '
+                          "pip install 'mediapipe==0.10.21'; prepared data needs no tracker") from e
     return face_detection.FaceDetection, face_mesh.FaceMesh, selfie_segmentation.SelfieSegmentation
 
 @contextmanager
@@ -190,7 +197,8 @@ def as_picture(
         if x.is_floating_point(): x = x.clamp(0, 1).mul(255).round().byte()
         x = x.permute(1, 2, 0).numpy()
     if x.ndim != 3 or x.shape[2] != 3 or x.dtype != np.uint8:
-        raise ValueError(f'a picture is (H, W, 3) uint8 or a (3, H, W) tensor in [0, 1], not {tuple(x.shape)} {x.dtype}')
+        raise ValueError('a picture is (H, W, 3) uint8 or a (3, H, W) tensor in [0, 1], '
+                         f'not {tuple(x.shape)} {x.dtype}')
     return np.ascontiguousarray(x)
 
 # %% ../nbs/03_face.ipynb #53f453d8
@@ -240,12 +248,13 @@ class _Follower:
         p = np.array([(o.x, o.y, o.z) for o in seen[0].landmark], np.float32)
         return p*np.float32([x1 - x0, y1 - y0, x1 - x0]) + np.float32([x0, y0, 0])
 
-# %% ../nbs/03_face.ipynb #023ad68a
+# %% ../nbs/03_face.ipynb #a4b66251
 def _find_faces(detectors, x):
     "Crops (N, 3) px, roughly, of the faces that any detector sees, left to right"
     h, w = x.shape[:2]
-    seen = [d.location_data.relative_bounding_box for m in detectors for d in m.process(x).detections or []]
-    seen = sorted([((o.xmin + o.width/2)*w, (o.ymin + o.height/2)*h, .95*o.height*h) for o in seen], key=lambda o: -o[2])
+    boxes = [d.location_data.relative_bounding_box for m in detectors for d in m.process(x).detections or []]
+    seen = [((o.xmin + o.width/2)*w, (o.ymin + o.height/2)*h, .95*o.height*h) for o in boxes]
+    seen.sort(key=lambda o: -o[2])
     kept = []
     for o in seen:
         if o[2] > seen[0][2]/3 and all(np.hypot(o[0] - k[0], o[1] - k[1]) > .5*k[2] for k in kept): kept.append(o)
@@ -334,7 +343,7 @@ def _face(p, n, mask):
     pose = fit_pose(p)
     return Face(p, pose, pose_box(pose).astype(np.float32), mask, True, max(n, 1))
 
-# %% ../nbs/03_face.ipynb #8bc9b5c5
+# %% ../nbs/03_face.ipynb #75fb7568
 def check_faces(
     found:np.ndarray,     # (T,) bool
     n_faces:np.ndarray,   # (T,)
@@ -348,10 +357,13 @@ def check_faces(
     many = (n > 1).mean()
     if face is not None and not found.any() and n.max() > 0:
         raise NoFace(f'{name}: {option}={face} asked for, but only {n.max()} seen; count from the left, 0 first')
-    if not found.any(): raise NoFace(f'{name}: no face found; it must be at least a tenth of the picture high, and turned less than about 60° away')
-    if 1 - found.mean() > lost: raise NoFace(f'{name}: the face is lost in {(~found).sum()} of {len(found)} frames; cut the video to the part that shows it')
+    if not found.any():
+        raise NoFace(f'{name}: no face found; use one that shows a face, not too small, from the front or half from the side')
+    if 1 - found.mean() > lost:
+        raise NoFace(f'{name}: the face is lost in {(~found).sum()} of {len(found)} frames; cut it to the part that shows it')
     if face is None and many > .1:
-        raise ManyFaces(f'{name}: {n.max()} faces in {many:.0%} of the frames; say which one with {option}=N (--{flag} N), from the left, 0 first')
+        where = f' in {many:.0%} of the frames' if len(n) > 1 else ''
+        raise ManyFaces(f'{name}: {n.max()} faces{where}; say which one with {option}=N (--{flag} N), from the left, 0 first')
 
 # %% ../nbs/03_face.ipynb #7df909d3
 @dataclass
@@ -387,7 +399,7 @@ def track(
     stack = lambda k: None if getattr(seen[0], k) is None else np.stack([getattr(o, k) for o in seen])
     return Track(**{f.name: stack(f.name) for f in fields(Face)})
 
-# %% ../nbs/03_face.ipynb #ef6bb54e
+# %% ../nbs/03_face.ipynb #fd1ca09f
 def _fill(
     a:np.ndarray, # (T, N), NaN rows are gaps
 ) -> np.ndarray: # (T, N)
@@ -401,7 +413,7 @@ def _gauss(
     a:np.ndarray, # (T, N)
     sigma:float,  # frames; 0: as it is, inf: the mean
 ) -> np.ndarray: # (T, N)
-    "Gaussian average over time; towards the ends, where it would be lopsided, the line of best fit with the same weights"
+    "Gaussian average over time; towards the ends, where it is lopsided, the line of best fit with those weights"
     if sigma == 0 or len(a) == 1: return a
     if np.isinf(sigma): return np.broadcast_to(a.mean(0), a.shape).copy()
     u = np.arange(-int(3*sigma + 1), int(3*sigma + 1) + 1)
@@ -429,7 +441,7 @@ def smooth_poses(
     v = torch.as_tensor(v)
     return P.similarity(P.from_6d(v[:, 1:7]), v[:, 0].exp(), v[:, 7:]).float().numpy()
 
-# %% ../nbs/03_face.ipynb #9f7a9bcb
+# %% ../nbs/03_face.ipynb #e6538409
 def crop(
     x:np.ndarray,   # (H, W, 3) picture or (H, W) mask, uint8
     box:np.ndarray, # (3,) centre x, y and half side, px
@@ -440,10 +452,12 @@ def crop(
     edge = int(4*max(1, 2*r/size)) + 1  # what the filter may look at beyond the box
     (x0, y0), (x1, y1) = (int(np.floor(o - r)) - edge for o in (cx, cy)), (int(np.ceil(o + r)) + edge for o in (cx, cy))
     xs, ys = (np.clip((a, b), 0, n) for a, b, n in ((x0, x1, w), (y0, y1, h)))
-    if xs[0] == xs[1] or ys[0] == ys[1]: raise FaceError(f'the crop box {(cx, cy, r)} lies outside of the {w} x {h} picture')
+    if xs[0] == xs[1] or ys[0] == ys[1]:
+        raise FaceError(f'the crop box {(cx, cy, r)} lies outside of the {w} x {h} picture')
     pad = [(ys[0] - y0, y1 - ys[1]), (xs[0] - x0, x1 - xs[1]), (0, 0)][:x.ndim]
     part = np.pad(x[ys[0]:ys[1], xs[0]:xs[1]], pad, mode='edge' if x.ndim == 3 else 'constant')
-    return np.array(Image.fromarray(part).resize((size, size), Image.BICUBIC, box=(cx - r - x0, cy - r - y0, cx + r - x0, cy + r - y0)))
+    inner = (cx - r - x0, cy - r - y0, cx + r - x0, cy + r - y0)
+    return np.array(Image.fromarray(part).resize((size, size), Image.BICUBIC, box=inner))
 
 def crop_frames(
     frames:Iterable,  # of pictures or masks
@@ -461,7 +475,8 @@ def crop_track(
     "Landmarks and poses in the coordinates of the crops"
     b = torch.as_tensor(np.asarray(boxes, np.float32))
     centre = np.concatenate([boxes[:, None, :2], np.zeros_like(boxes[:, None, :1])], 2)
-    return ((landmarks - centre)/boxes[:, None, 2:]).astype(np.float32), P.crop_pose(torch.as_tensor(pose), b[:, :2], b[:, 2]).numpy()
+    marks = ((landmarks - centre)/boxes[:, None, 2:]).astype(np.float32)
+    return marks, P.crop_pose(torch.as_tensor(pose), b[:, :2], b[:, 2]).numpy()
 
 # %% ../nbs/03_face.ipynb #c1155513
 def face_mask(
