@@ -149,6 +149,7 @@ def commands():
 
 def test_readme_commands_name_what_exists(capsys):
     "Parameters of the run notebooks, flags of the commands, stages and fields of the trainer"
+    from torch.distributed.run import parse_args
     from megaportrait.train import parser
     flags = {}
     for script, entry in (o.split("=") for o in shlex.split(CFG["DEFAULT"]["console_scripts"])):
@@ -158,6 +159,7 @@ def test_readme_commands_name_what_exists(capsys):
     for words in commands():
         used = {o.split("=")[0] for o in words if o.startswith("--")}
         if words[0] in flags: assert used <= flags[words[0]], words
+        if words[0] == "torchrun": assert parse_args(words[1:]).training_script == "megaportrait.train"  # it sees the flags that follow, too
         if "megaportrait.train" in words: parser().parse_args(words[words.index("megaportrait.train")+1:])
         if words[0] == "papermill":
             cell, = [c for c in cells(ROOT/words[1]) if "parameters" in c["metadata"].get("tags", [])]
