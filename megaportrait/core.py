@@ -164,7 +164,7 @@ def data_dir() -> Path:
     "What the repository ships: the small synthetic set and trained weights"
     return project_root()/'data'
 
-# %% ../nbs/00_core.ipynb #62a85994
+# %% ../nbs/00_core.ipynb #46ea9f83
 def atomic_write(
     path:str|Path,
     write:Callable, # called with a temporary path in the same folder
@@ -173,7 +173,9 @@ def atomic_write(
     path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
     fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.stem}.', suffix=path.suffix); os.close(fd)
     try:
-        write(Path(tmp)); os.replace(tmp, path)
+        write(Path(tmp))
+        umask = os.umask(0); os.umask(umask)
+        os.chmod(tmp, 0o666 & ~umask); os.replace(tmp, path)  # mkstemp's files are for their owner only
     finally: Path(tmp).unlink(missing_ok=True)
 
 def save_json(

@@ -147,7 +147,7 @@ def yaw_slope(
     med = lambda v: v.quantile(.5).item() if len(v) else float('nan')
     return dict(slope=slope.item(), offset=med(p - slope*t), error=med((p - t).abs()), found=ok.float().mean().item())
 
-# %% ../nbs/25_metrics.ipynb #21f8c050
+# %% ../nbs/25_metrics.ipynb #c8546658
 def _gap(x, a, b): return (x[:, a] - x[:, b]).norm(dim=-1)
 
 def mouth_opening(
@@ -165,7 +165,8 @@ def eye_opening(
 def correlation(
     a:Tensor, # (N,)
     b:Tensor, # (N,)
-) -> float: # in [-1, 1]
+) -> float: # in [-1, 1]; NaN for fewer than two pairs
     "Pearson correlation of the finite pairs"
     ok = a.isfinite() & b.isfinite()
+    if ok.sum() < 2: return float('nan')
     return torch.corrcoef(torch.stack([a[ok], b[ok]]).double())[0, 1].item()
