@@ -86,7 +86,8 @@ def install(work, env):
 def repository(work, env):
     "tests/: export, cleanliness, README, and what takes processes"
     rc = shell(f"python -m pytest -q -p no:cacheprovider --durations=5 --junitxml={work}/junit.xml tests", env | dict(OMP_NUM_THREADS="1"), MINUTES["repository"])
-    if rc is None or not Path(f"{work}/junit.xml").exists(): return check(False, f"pytest in {MINUTES['repository']} minutes" if rc is None else "pytest runs")
+    if rc is None or not Path(f"{work}/junit.xml").exists():
+        return check(False, f"pytest in {MINUTES['repository']} minutes" if rc is None else f"pytest ended with exit code {rc} and left no report")
     for case in ET.parse(f"{work}/junit.xml").iter("testcase"):
         if case.find("skipped") is not None: print(f"skip {case.get('name')}: {case.find('skipped').get('message')}"); continue
         results.append((not any(case.find(o) is not None for o in ("failure", "error")), f"tests: {case.get('name')}"))
