@@ -90,7 +90,7 @@ def load_source(
     _, pose = faces.crop_track(seen.landmarks, seen.pose, seen.box)
     return Source(x, seen.mask[0], seen.box[0], torch.from_numpy(pose))
 
-# %% ../nbs/50_animate.ipynb #2ff4dd96
+# %% ../nbs/50_animate.ipynb #8d5a3ee9
 @dataclass
 class Driver:
     "A driving clip, tracked; its size in memory is some eighty bytes a frame"
@@ -116,7 +116,7 @@ def load_driver(
     face:int|None=None,     # which face, from the left, 0 first
     start:float=0.,         # seconds
     end:float|None=None,    # seconds; None: all of it
-    smooth:float=12.,       # of the crop box, standard deviation in frames; inf: one box for the whole clip
+    smooth:float=.5,        # of the crop box, standard deviation in seconds; inf: one box for the whole clip
     bar:Callable=lambda o, **_: o, # progress
 ) -> Driver:
     "Track a driving video from one end to the other"
@@ -128,7 +128,7 @@ def load_driver(
     seen = [(f.box, f.pose, f.found, f.n_faces) for f in bar(t.stream(frames), total=v.n_frames, desc='tracking')]
     box, pose, found, n = map(np.stack, zip(*seen))
     faces.check_faces(found, n, path, face, option='driver_face')
-    boxes = faces.crop_boxes(box, smooth)
+    boxes = faces.crop_boxes(box, smooth*float(v.fps))
     crops = lambda: faces.crop_frames(v, boxes, size)
     b = torch.from_numpy(boxes)
     pose = P.crop_pose(torch.from_numpy(faces.smooth_poses(pose)), b[:, :2], b[:, 2])
@@ -203,7 +203,7 @@ def _paste(x, box, shape):
     k, x0, y0 = n/(2*r), r - float(box[0]), r - float(box[1])
     return np.array(im.transform(shape[::-1], Image.AFFINE, (k, 0, k*x0, 0, k, k*y0), Image.BICUBIC))
 
-# %% ../nbs/50_animate.ipynb #9942afd7
+# %% ../nbs/50_animate.ipynb #44b655c8
 def _colour(name):
     "RGB of a colour's name"
     try: return ImageColor.getrgb(name)[:3]
@@ -219,13 +219,10 @@ class Stage:
         background:str='source', # 'source': the photo's own; 'model': the model's picture as it is; or a colour
         paste:bool=False,        # into the whole picture instead of a square crop
     ):
-        self.size, self.matte, self.box, self.plain, self.paste = size, matte, source.box, background == 'model', paste
-        self.plate, self.seam = source.picture, None
-        if background == 'source' or paste: self.plate = self._empty(source)
-        if paste:
-            self.seam = _seam(source.mask.shape, self.box)[..., None]
-            self.plate = self.seam*self.plate + (1 - self.seam)*source.picture
-        else: self.plate = faces.crop(self.plate, self.box, size)
+        self.matte, self.box, self.plain, self.paste = matte, source.box, background == 'model', paste
+        self.picture, self.seam = source.picture, _seam(source.mask.shape, self.box)[..., None]
+        self.plate = self._empty(source) if background == 'source' or paste else self.picture
+        if not paste: self.plate = faces.crop(self.plate, self.box, size)
         if background not in ('source', 'model'):
             self.plate = np.zeros_like(self.plate) + np.array(_colour(background), self.plate.dtype)
 
@@ -243,8 +240,9 @@ class Stage:
         a = np.full(x.shape[:2], 255, np.uint8) if self.plain else self.matte(x)
         if self.paste: x, a = (_paste(o, self.box, self.plate.shape[:2]) for o in (x, a))
         a = a[..., None]/255.
-        if self.paste: a = a*self.seam
-        return (self.plate*(1 - a) + x*a).round().astype(np.uint8)
+        y = self.plate*(1 - a) + x*a
+        if self.paste: y = self.picture*(1 - self.seam) + y*self.seam
+        return y.round().astype(np.uint8)
 
 # %% ../nbs/50_animate.ipynb #c1b3445b
 NOTE = ('Synthetic video: made with megaportrait from one photograph and the motion of another video. '
@@ -315,7 +313,7 @@ def write_film(
         if voice: voice.upto(times[-1] + 1/float(fps))
     return n
 
-# %% ../nbs/50_animate.ipynb #79261310
+# %% ../nbs/50_animate.ipynb #227d2be2
 def _check_out(out, *inputs):
     "The output path, known to be writable"
     out = Path(out)
@@ -347,7 +345,7 @@ def animate(
     paste:bool=False,           # back into the whole photo, instead of a square crop
     start:float=0.,             # where in the driver to begin, seconds
     end:float|None=None,        # and to end; None: at its end
-    smooth:float=12.,           # of the driver's crop, standard deviation in frames; inf: one crop for the whole clip
+    smooth:float=.5,            # of the driver's crop, standard deviation in seconds; inf: one crop for the whole clip
     bs:int=4,                   # frames at a time
     device:str='',              # 'cpu', 'cuda', …; empty: the best at hand
     progress:bool=True,         # show bars
@@ -373,7 +371,7 @@ def animate(
     seconds, fps = float(drv.times[-1] + 1/drv.fps), float(drv.fps)
     return dict(out=str(out), frames=len(drv), seconds=seconds, fps=fps, lost=drv.lost, size=stage.plate.shape[1::-1])
 
-# %% ../nbs/50_animate.ipynb #c22a66ee
+# %% ../nbs/50_animate.ipynb #7817691d
 def _parser():
     p = argparse.ArgumentParser('megaportrait_animate', description='Animate a portrait with the motion of a video. '
                                 'The result says in its metadata that it is synthetic.')
@@ -390,7 +388,7 @@ def _parser():
     p.add_argument('--paste', action='store_true', help='paste the head back into the whole photo')
     p.add_argument('--start', type=float, default=0., metavar='S', help='where in the driver to begin, seconds')
     p.add_argument('--end', type=float, metavar='S', help='and to end')
-    p.add_argument('--smooth', type=float, default=12., metavar='FRAMES', help="of the driver's crop; inf: one for all")
+    p.add_argument('--smooth', type=float, default=.5, metavar='S', help="of the driver's crop; inf: one for all")
     p.add_argument('--bs', type=int, default=4, help='frames at a time')
     p.add_argument('--device', default='', help='cpu, cuda, …; default: the best at hand')
     return p
