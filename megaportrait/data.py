@@ -443,7 +443,7 @@ class Dropped(ValueError):
     "A clip that is left out"
     def __init__(self, reason, why): super().__init__(why); self.reason = reason
 
-# %% ../nbs/04_data.ipynb #ee696159
+# %% ../nbs/04_data.ipynb #ad8e9c80
 def sharpness(
     x:np.ndarray, # (H, W, 3) uint8
     box:np.ndarray, # (3,) crop, px
@@ -458,14 +458,14 @@ def find_cuts(
     box:np.ndarray, # (T, 3) crop, NaN where there is no face
     limit:float = .08,
 ) -> np.ndarray: # (T,) bool, a scene begins here
-    "A cut changes much more than the frames around it do, or moves the head by half its crop"
+    "A cut changes much more than most of the frames around it do, or moves the head by half its crop"
     T, usual = len(change), np.zeros(len(change))
-    for t in range(T if T > 1 else 0): usual[t] = np.median(np.delete(change[max(t - 4, 0):t + 5], min(t, 4)))
+    for t in range(T if T > 1 else 0): usual[t] = np.percentile(np.delete(change[max(t - 4, 0):t + 5], min(t, 4)), 75)
     jump = np.zeros(T, bool)
     with np.errstate(invalid='ignore'):
         move = np.abs(np.diff(box[:, :2], axis=0)).max(1)/box[1:, 2]; grow = np.abs(np.diff(np.log(box[:, 2])))
         jump[1:] = (move > .5) | (grow > .3)
-    return (np.arange(T) > 0) & ((change > limit) & (change > 3*usual) | jump)
+    return (np.arange(T) > 0) & ((change > limit) & (change > 2.5*usual) | jump)
 
 # %% ../nbs/04_data.ipynb #d65cf626
 def choose(

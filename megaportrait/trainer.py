@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FREE', 'cosine', 'ema_update', 'State', 'adamw', 'new_state', 'save_state', 'load_state', 'average_grads', 'update',
            'autocast', 'in_game', 'adversarial_terms', 'cycle_term', 'BaseStage', 'processes', 'interruptible',
-           'check_finite', 'peak_memory', 'read_log', 'save_run', 'open_run', 'probe_batch', 'train']
+           'anywhere', 'check_finite', 'peak_memory', 'read_log', 'save_run', 'open_run', 'probe_batch', 'train']
 
 # %% ../nbs/24_trainer.ipynb #c6b34b83
 import contextlib, copy, json, math, resource, signal, threading, time
@@ -242,7 +242,7 @@ def processes(
     state = PartialState(cpu=pick_device(device).type == 'cpu')
     return (state.device if state.num_processes > 1 else pick_device(device)), state.process_index, state.num_processes
 
-# %% ../nbs/24_trainer.ipynb #d26586b1
+# %% ../nbs/24_trainer.ipynb #9593095f
 @contextlib.contextmanager
 def interruptible() -> Iterator[threading.Event]:
     "Within, Ctrl-C and SIGTERM set a flag instead of tearing a step apart"
@@ -252,6 +252,14 @@ def interruptible() -> Iterator[threading.Event]:
     try: yield stop
     finally:
         for s, h in old.items(): signal.signal(s, h)
+
+def anywhere(
+    flag:bool, # of this process
+    st:State,
+) -> bool: # the same on all processes
+    "Whether the flag is set on any process"
+    if st.world == 1: return flag
+    return bool(reduce(torch.tensor(float(flag), device=st.device), 'sum') > 0)
 
 def check_finite(
     terms:dict, # name to number
@@ -307,7 +315,7 @@ def probe_batch(
     fixed = PairDataset(pairs.clips, pairs.size, second=False, seed=0, flip=0., group=2)
     return next(iter(loader(fixed, n, workers=0)))
 
-# %% ../nbs/24_trainer.ipynb #e5bb250b
+# %% ../nbs/24_trainer.ipynb #3307ae32
 def train(
     cfg:BaseCfg,
     data:str|Path|ClipSet, # prepared folder, or clips
@@ -335,7 +343,7 @@ def train(
     bar = tqdm(total=cfg.steps, initial=st.step, desc=f'{stage.name} {run.name}', disable=not progress or rank > 0, mininterval=5)
     clock, since = time.perf_counter(), st.step
     with interruptible() as stop, bar:
-        while st.step < (until or cfg.steps) and not stop.is_set():
+        while st.step < (until or cfg.steps) and not anywhere(stop.is_set(), st):
             for k, o in st.opts.items(): o.param_groups[0]['lr'] = (cfg.lr if k == 'model' else cfg.lr_d)*cosine(st.step, cfg)
             terms = stage.step(st, next(batches))
             ema_update(st.ema, st.nets['model'], st.step, cfg.ema)
@@ -351,5 +359,5 @@ def train(
             if due(cfg.snap_every): save_grid(run/f'samples/{st.step:07d}.jpg', stage.picture(st, probe))
             if due(cfg.save_every): save_run(run, st, stage)
     if rank == 0 and st.step % cfg.save_every and st.step < cfg.steps: save_run(run, st, stage)
-    if stop.is_set(): raise KeyboardInterrupt(f'stopped at step {st.step} of {cfg.steps}; the same call with resume=True goes on')
+    if st.step < (until or cfg.steps): raise KeyboardInterrupt(f'stopped at step {st.step} of {cfg.steps}; the same call with resume=True goes on')
     return st

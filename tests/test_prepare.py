@@ -30,7 +30,7 @@ def start(films, out, tmp, *args):
     return subprocess.Popen(list(map(str, cmd)), env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
 
-def finish(p, limit=240):
+def finish(p, limit=600):
     try: return *p.communicate(timeout=limit), p.returncode
     except subprocess.TimeoutExpired: os.killpg(p.pid, signal.SIGKILL); raise
 
@@ -55,7 +55,7 @@ def test_crash_leaves_the_others(films, tmp_path):
 def test_stopped_run_continues(films, tmp_path, sig):
     out = tmp_path/"out"
     p = start(films, out, tmp_path)
-    stop = time.time() + 240
+    stop = time.time() + 600
     while not clips(out) and p.poll() is None and time.time() < stop: time.sleep(.02)
     os.killpg(p.pid, sig)
     _, err, code = finish(p)
