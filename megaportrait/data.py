@@ -21,20 +21,19 @@ from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
-# %% ../nbs/04_data.ipynb #c7d762ac
+# %% ../nbs/04_data.ipynb #8e1ab427
 import av
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from torchvision.io import ImageReadMode, decode_image, read_file
 from tqdm.auto import tqdm
 from . import face
 from .core import atomic_write, load_json, save_json
 from .pose import flip_pose
 
-# %% ../nbs/04_data.ipynb #dfefd58e
+# %% ../nbs/04_data.ipynb #43562575
 IMAGES, VIDEOS = ('.jpg', '.jpeg', '.png'), ('.mp4', '.mov', '.mkv', '.webm', '.avi', '.m4v')
 
 def read_image(
@@ -43,9 +42,13 @@ def read_image(
     grey:bool = False, # one channel instead of three
 ) -> Tensor: # (3 or 1, H, W) uint8
     "Decode one square picture"
-    try: x = decode_image(read_file(str(path)), ImageReadMode.GRAY if grey else ImageReadMode.RGB)
-    except RuntimeError as e: raise ValueError(f'{path} is missing or not a readable picture ({e}); prepare its clip again or delete the clip') from e
-    return _resize(x, size, path)
+    mode = 'L' if grey else 'RGB'
+    try:
+        with Image.open(path) as f:
+            if size: f.draft(mode, (size, size))
+            x = torch.from_numpy(np.array(f.convert(mode)))
+    except (OSError, SyntaxError) as e: raise ValueError(f'{path} is missing or not a readable picture ({e}); prepare its clip again or delete the clip') from e
+    return _resize(x[None] if grey else x.permute(2, 0, 1).contiguous(), size, path)
 
 def _resize(x, size, path):
     if size and x.shape[1] != x.shape[2]: raise ValueError(f'{path} is {x.shape[2]} x {x.shape[1]} px, but training needs square crops of heads; make them with `megaportrait_prepare`')
