@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['full_precision', 'standardise', 'Reweighted', 'WSConv2d', 'WSConv3d', 'SNConv2d', 'SNConv3d', 'SNLinear',
            'power_iteration', 'fold', 'conv', 'GroupNorm', 'norm', 'AdaGN', 'resample', 'ResBlock', 'saved_bytes',
-           'run_blocks', 'Head', 'ResNetFeatures', 'resnet']
+           'run_blocks', 'Head', 'ResNetBlock', 'ResNetFeatures', 'resnet']
 
 # %% ../nbs/10_layers.ipynb #eb322541
 import copy, math
 from contextlib import nullcontext
 from functools import partial
 
-# %% ../nbs/10_layers.ipynb #ab951649
-import torch, torchvision
+# %% ../nbs/10_layers.ipynb #28d96be0
+import torch
 import torch.nn as nn, torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recompute
@@ -278,33 +278,58 @@ class Head(nn.Sequential):
     ):
         super().__init__(norm(c_in, groups), nn.ReLU(inplace=True), conv(dim, c_in, c_out, k, sn=True, gain=zero_scale))
 
-# %% ../nbs/10_layers.ipynb #1da5904a
-class ResNetFeatures(torchvision.models.ResNet):
-    "torchvision's ResNet with group norm, any width and stride, and a map of features in place of classes"
-    def __init__(self, block, layers, width, out_channels, groups, stride):
-        self.width, self.left = width, stride//4
-        super().__init__(block, list(layers), norm_layer=partial(norm, groups=groups))
-        self.conv1, self.bn1 = conv(2, 3, width, 7, bias=False, stride=2), norm(width, groups)
-        self.out = conv(2, self.inplanes, out_channels, 1, sn=True)
-        del self.avgpool, self.fc
+# %% ../nbs/10_layers.ipynb #4566ce45
+class ResNetBlock(nn.Module):
+    "Convolutions beside a shortcut (He et al. 2016): two of 3x3, or 1x1, 3x3 and 1x1 to four times the channels"
+    def __init__(self, c_in, c, *, deep, stride, groups):
+        super().__init__()
+        c_out = 4*c if deep else c
+        sizes = ((c_in, c, 1, 1), (c, c, 3, stride), (c, c_out, 1, 1)) if deep else ((c_in, c, 3, stride), (c, c, 3, 1))
+        for n, (i, o, k, s) in enumerate(sizes, 1):
+            self.add_module(f'conv{n}', conv(2, i, o, k, bias=False, stride=s)); self.add_module(f'bn{n}', norm(o, groups))
+        self.n = len(sizes)
+        self.downsample = nn.Identity()
+        if stride > 1 or c_in != c_out:
+            self.downsample = nn.Sequential(conv(2, c_in, c_out, 1, bias=False, stride=stride), norm(c_out, groups))
+        for m in self.modules():
+            if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight, mode='fan_out', nonlinearity='relu')
 
-    def _make_layer(self, block, planes, blocks, stride=1, dilate=False):
-        if planes == 64: self.inplanes = self.width
-        stride = min(stride, self.left); self.left //= stride
-        return super()._make_layer(block, planes*self.width//64, blocks, stride)
+    def forward(self,
+        x:Tensor, # (B, C_in, H, W)
+    ) -> Tensor: # (B, C_out, H/stride, W/stride)
+        h = x
+        for n in range(1, self.n + 1):
+            if n > 1: h = F.relu(h, inplace=True)
+            h = getattr(self, f'bn{n}')(getattr(self, f'conv{n}')(h))
+        return F.relu(h + self.downsample(x), inplace=True)
+
+# %% ../nbs/10_layers.ipynb #91a34cf7
+class ResNetFeatures(nn.Module):
+    "A ResNet with group norm, any width and stride, and a map of features in place of classes"
+    def __init__(self, deep, layers, width, out_channels, groups, stride):
+        super().__init__()
+        self.conv1, self.bn1 = conv(2, 3, width, 7, bias=False, stride=2), norm(width, groups)
+        c_in, left = width, stride//4
+        for i, n in enumerate(layers):
+            c, s = width << i, min(2 if i else 1, left)
+            blocks = [ResNetBlock(c_in, c, deep=deep, stride=s, groups=groups)]
+            c_in, left = 4*c if deep else c, left//s
+            blocks += [ResNetBlock(c_in, c, deep=deep, stride=1, groups=groups) for _ in range(n - 1)]
+            self.add_module(f'layer{i + 1}', nn.Sequential(*blocks))
+        self.out = conv(2, c_in, out_channels, 1, sn=True)
 
     def forward(self,
         x:Tensor, # (B, 3, H, W)
     ) -> Tensor: # (B, out_channels, H/stride, W/stride)
-        x = self.maxpool(F.relu(self.bn1(self.conv1(x)), inplace=True))
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x)), inplace=True), 3, 2, 1)
         return self.out(self.layer4(self.layer3(self.layer2(self.layer1(x)))))
 
-# %% ../nbs/10_layers.ipynb #d02280bf
-_resnets = dict(resnet18=(torchvision.models.resnet.BasicBlock, (2, 2, 2, 2)), resnet50=(torchvision.models.resnet.Bottleneck, (3, 4, 6, 3)))
+# %% ../nbs/10_layers.ipynb #00bddc9d
+_resnets = dict(resnet18=(False, (2, 2, 2, 2)), resnet50=(True, (3, 4, 6, 3)))
 
 def resnet(
     kind:str, # 'resnet18' or 'resnet50'
-    width:int, # of the stem; torchvision's is 64
+    width:int, # of the stem; the original's is 64
     out_channels:int, # of the 1x1 convolution at the end
     groups:int = 32, # of the norms, at most
     layers:tuple|None = None, # blocks in each of the four stages; None: as the name says
@@ -313,5 +338,5 @@ def resnet(
     "A ResNet that ends in a map of features"
     if kind not in _resnets: raise ValueError(f"no ResNet of kind '{kind}'; choose one of {', '.join(_resnets)}")
     if stride not in (4, 8, 16, 32): raise ValueError(f'a ResNet has a stride of 4, 8, 16 or 32, not {stride}')
-    block, usual = _resnets[kind]
-    return ResNetFeatures(block, layers or usual, width, out_channels, groups, stride)
+    deep, usual = _resnets[kind]
+    return ResNetFeatures(deep, layers or usual, width, out_channels, groups, stride)
