@@ -6,11 +6,11 @@
 __all__ = ['mse', 'psnr', 'ssim', 'closer_to', 'lpips', 'missing_lpips', 'Seen', 'see_faces', 'estimate_pose', 'pose_error',
            'yaw_of', 'yaw_slope', 'mouth_opening', 'eye_opening', 'correlation']
 
-# %% ../nbs/25_metrics.ipynb #b22ba4e3
+# %% ../nbs/25_metrics.ipynb #0d499167
 from dataclasses import dataclass
 from functools import lru_cache
 import warnings
-import torch, torchvision
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from . import pose as P

@@ -6,12 +6,12 @@
 __all__ = ['VGG16', 'VGG19', 'registry', 'Entry', 'cache_dir', 'folders', 'find', 'fetch', 'check_digest', 'read_tensors',
            'form_of', 'check_form', 'conv_names', 'load_state', 'table']
 
-# %% ../nbs/18_weights.ipynb #be08a98e
+# %% ../nbs/18_weights.ipynb #dcf8f99d
 import hashlib, os, pickle, urllib.error, urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-import torch, torchvision
+import torch
 from torch import nn, Tensor
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -96,7 +96,12 @@ def read_tensors(
     if not isinstance(sd, dict) or not all(torch.is_tensor(v) for v in sd.values()): raise ValueError(f'{path} is not a state dict: a dictionary from names to tensors')
     return sd
 
-# %% ../nbs/18_weights.ipynb #49c408ce
+# %% ../nbs/18_weights.ipynb #4f9c630d
+def _models():
+    "torchvision's networks; importing them takes seconds, and few need them"
+    from torchvision import models
+    return models
+
 def form_of(
     make:Callable, # builds a module
 ) -> dict: # key to shape
@@ -119,7 +124,7 @@ def check_form(
         if tuple(sd[k].shape) != shape: raise ValueError(f'{where}: {k} has shape {tuple(sd[k].shape)}, expected {shape}; it is a file of another network')
     return {k: sd[k] for k in form}
 
-# %% ../nbs/18_weights.ipynb #19f927ca
+# %% ../nbs/18_weights.ipynb #d9eeed5a
 VGG16, VGG19 = (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)  # convolutions per stage
 
 def conv_names(
@@ -133,7 +138,7 @@ def conv_names(
     return out
 
 def _read_vgg19(sd, where):
-    sd = check_form(sd, form_of(torchvision.models.vgg19), where)
+    sd = check_form(sd, form_of(_models().vgg19), where)
     return {f'{name}.{k}': sd[f'features.{i}.{k}'] for name, i, *_ in conv_names(VGG19) for k in ('weight', 'bias')}
 
 def _vggface_forms():
@@ -155,10 +160,10 @@ def _read_vggface(sd, where):
     if kind == 'bgr': out['conv1_1.weight'] = out['conv1_1.weight'].flip(1)
     return out
 
-# %% ../nbs/18_weights.ipynb #bf2c4f48
+# %% ../nbs/18_weights.ipynb #ecefdd91
 def _eyes_form(rt_gene):
     "RT-GENE: two trunks, a head each, gaze after both and the head pose; RT-BENE: two trunks, one head"
-    trunk = lambda: torchvision.models.vgg16().features
+    trunk = lambda: _models().vgg16().features
     def make():
         net = nn.ModuleDict(dict(left_features=trunk(), right_features=trunk()))
         bn = lambda i, o: nn.Sequential(nn.Linear(i, o), nn.BatchNorm1d(o))
@@ -171,10 +176,10 @@ def _strict(form):
     "A reader that keeps the file's names"
     return lambda sd, where: check_form(sd, form(), where)
 
-def _torchvision(name): return _strict(lambda: form_of(getattr(torchvision.models, name)))
+def _torchvision(name): return _strict(lambda: form_of(getattr(_models(), name)))
 
 def _inception():
-    return form_of(lambda: torchvision.models.inception_v3(num_classes=1008, aux_logits=False, init_weights=False))
+    return form_of(lambda: _models().inception_v3(num_classes=1008, aux_logits=False, init_weights=False))
 
 # %% ../nbs/18_weights.ipynb #fa5e24ff
 _TV, _RT = 'https://download.pytorch.org/models/', 'https://github.com/Tobias-Fischer/rt_gene'
