@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['VGG_WEIGHTS', 'FACE_WEIGHTS', 'FACE_SCALES', 'FACE_SIZE', 'mask_foreground', 'pixel_loss', 'Vgg', 'feature_loss',
-           'pink_noise', 'random_vgg', 'vgg19', 'vggface', 'face_crop', 'Perceptual']
+           'pink_noise', 'random_vgg', 'vgg19', 'vggface', 'face_crop', 'FaceNet', 'UnitVgg', 'load_face_net',
+           'Perceptual']
 
-# %% ../nbs/20_perceptual.ipynb #e9c70d5c
+# %% ../nbs/20_perceptual.ipynb #3c46b860
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 from .core import BaseCfg
+from .ours import load_net
 from .pose import split
 from .weights import VGG16, VGG19, load_state
 
@@ -138,7 +140,47 @@ def face_crop(
     grid = F.affine_grid(theta.to(x.dtype), (len(x), x.shape[1], size, size), align_corners=False)
     return F.grid_sample(x, grid, align_corners=False)
 
-# %% ../nbs/20_perceptual.ipynb #c2d08cfc
+# %% ../nbs/20_perceptual.ipynb #1c6b7f55
+class FaceNet(nn.Module):
+    "A narrow VGG on the aligned face, with an embedding at its end"
+    def __init__(self, cfg:BaseCfg, dim:int=128):
+        super().__init__()
+        self.size = cfg.mtn_size
+        self.vgg = Vgg((1, 1, 2, 2, 1), cfg.percept_width, mean=(.5,)*3, std=(.25,)*3)
+        for conv in self.vgg.convs.values(): nn.init.kaiming_normal_(conv.weight, nonlinearity='relu'); nn.init.zeros_(conv.bias)
+        self.out = nn.Linear(8*cfg.percept_width*16, dim)
+
+    def forward(self,
+        x:Tensor, # (B, 3, H, W) in [0, 1]
+        pose:Tensor, # (B, 4, 4) head to crop
+    ) -> Tensor: # (B, 128) of length one
+        return self.embed(face_crop(x, pose, self.size))
+
+    def embed(self,
+        crop:Tensor, # (B, 3, S, S) aligned faces, see `face_crop`
+    ) -> Tensor: # (B, 128) of length one
+        f = self.vgg(crop)[-1]
+        return F.normalize(self.out(F.adaptive_avg_pool2d(f, 4).flatten(1)).float(), dim=1)
+
+class UnitVgg(nn.Module):
+    "A `Vgg` whose layers are scaled to unit distance between unrelated images"
+    def __init__(self, vgg:Vgg):
+        super().__init__()
+        self.vgg = vgg
+        a, b = pink_noise(32, 64, torch.Generator().manual_seed(0)).chunk(2)
+        with torch.no_grad(): d = [F.l1_loss(f, g) for f, g in zip(vgg(a), vgg(b))]
+        self.register_buffer('scale', 1/torch.stack(d).clamp(min=1e-8), persistent=False)
+
+    def forward(self, x:Tensor) -> list[Tensor]: return [k*f for k, f in zip(self.scale, self.vgg(x))]
+
+def load_face_net(
+    path='', # of face.safetensors; empty: where weights lie
+    device='cpu',
+) -> FaceNet:
+    "The trained face network, frozen"
+    return load_net('face', FaceNet, path, device)
+
+# %% ../nbs/20_perceptual.ipynb #833eb980
 class Perceptual(nn.Module):
     "Frozen feature networks of a preset; gives the unweighted perceptual terms"
     def __init__(self, cfg:BaseCfg):
@@ -150,7 +192,10 @@ class Perceptual(nn.Module):
             if cfg.w_vgg: nets['vgg'] = vgg19()
             if cfg.w_face: nets['face'] = vggface()
             self.note = 'VGG19 (ImageNet) and VGGFace'
-        else: raise ValueError(f"percept='{cfg.percept}' is not known; use 'vgg' or 'random'")
+        elif cfg.percept == 'face':
+            unit, self.note = UnitVgg(load_face_net().vgg), 'our own face network (trained on synthetic people)'
+            nets |= {k: unit for k, w in (('vgg', cfg.w_vgg), ('face', cfg.w_face)) if w}
+        else: raise ValueError(f"percept='{cfg.percept}' is not known; use 'vgg', 'face' or 'random'")
         self.nets = nn.ModuleDict(nets).requires_grad_(False).eval().to(memory_format=torch.channels_last)
 
     def forward(self,
