@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TEACHER', 'settings', 'find_bank', 'Together', 'draw_move', 'move', 'new_background', 'degrade', 'single',
-           'frames_of']
+           'frames_of', 'auc']
 
 # %% ../nbs/28_teachers.ipynb #25878ab7
 import math
@@ -137,3 +137,14 @@ def frames_of(
     pick = lambda n: range(n) if not most or n <= most else torch.linspace(0, n-1, most).round().long().tolist()
     at = [(c, t) for c in clips for t in pick(c.frames)]
     return torch.stack([c.frame(t, size) for c, t in at]), torch.stack([c.pose[t] for c, t in at])
+
+# %% ../nbs/28_teachers.ipynb #e5d4ddef
+def auc(
+    high:Tensor, # (N,) scores of what should score high
+    low:Tensor, # (M,) of what should score low
+) -> float: # 1 told apart, 0.5 not at all
+    "Area under the ROC curve, by ranks"
+    if not len(high) or not len(low): raise ValueError(f'cannot tell {len(high)} from {len(low)}: both kinds are needed')
+    low = low.double().sort().values
+    below, up_to = (torch.searchsorted(low, high.double(), right=r).double().mean() for r in (False, True))
+    return ((below + up_to)/2/len(low)).item()
