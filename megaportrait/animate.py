@@ -313,7 +313,7 @@ def write_film(
         if voice: voice.upto(times[-1] + 1/float(fps))
     return n
 
-# %% ../nbs/50_animate.ipynb #227d2be2
+# %% ../nbs/50_animate.ipynb #fdb6bf10
 def _check_out(out, *inputs):
     "The output path, known to be writable"
     out = Path(out)
@@ -326,6 +326,16 @@ def _check_out(out, *inputs):
     try: atomic_write(probe, Path.touch); probe.unlink()
     except OSError as e: raise ValueError(f'{out}: cannot be written ({e.strerror}); choose another folder') from e
     return out
+
+def _check_options(bs, smooth):
+    if bs < 1: raise ValueError(f'bs={bs}: at least one frame at a time is needed')
+    if not smooth >= 0: raise ValueError(f'smooth={smooth}: give seconds, 0 for none, or inf for one crop of the whole clip')
+
+def _reference(frame, pose_s, poses):
+    "The driver's frame that relative motion starts from"
+    if frame is None: return nearest_frame(pose_s, poses)
+    if not 0 <= frame < len(poses): raise ValueError(f'reference={frame}: the driver has {len(poses)} frames, 0 first')
+    return frame
 
 def _ready(model, device):
     "A model for use, from its name or folder, or as it is"
@@ -352,6 +362,7 @@ def animate(
 ) -> dict: # out, frames, seconds, fps, lost (frames without a face, bridged), size
     "Animate a portrait with the motion of a video"
     out, device = _check_out(out, source, driver), pick_device(device)
+    _check_options(bs, smooth)
     model = _ready(model, device)
     size = model.cfg.size
     bar = lambda o, **k: tqdm(o, unit=' frames', disable=not progress or in_test(), leave=False, **k)
@@ -364,7 +375,7 @@ def animate(
         src = load_source(source, tracker, face)
         stage = Stage(src, size, matte, background, paste)
         drv = load_driver(driver, size, tracker, driver_face, start, end, smooth, bar)
-        i = nearest_frame(src.pose[0], drv.pose) if reference is None else min(reference, len(drv) - 1)
+        i = _reference(reference, src.pose[0], drv.pose)
         frames = map(stage, drive_frames(model, src, drv, size, device, relative, i, bs))
         frames = bar(frames, total=len(drv), desc='driving')
         atomic_write(out, lambda p: write_film(p, frames, drv.times, drv.fps, drv.video))
