@@ -191,13 +191,14 @@ def show_quiver(
     if k == 3: fig.colorbar(q, ax=ax, label="offset in depth (+ away from us)", shrink=.8)
     return fig
 
-# %% ../nbs/01_viz.ipynb #057c1b59
+# %% ../nbs/01_viz.ipynb #33576094
 def read_log(
-    path:str|Path, # a `log.jsonl`, each line with a `step`
+    path:str|Path, # a `log.jsonl`, each line with a `step`, or the run folder that holds it
 ) -> list[dict]: # steps ascending
     "The lines of a run's log; a resumed run overrides the steps it repeats, a torn last line is left out"
-    out = []
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    path, out = Path(path), []
+    if path.is_dir(): path = path/"log.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines()
     for i, line in enumerate(lines, 1):
         try: o = json.loads(line)
         except json.JSONDecodeError as e:
@@ -218,9 +219,9 @@ def running_mean(
     j = np.maximum(i-k, 0)
     return (c[i]-c[j])/(i-j)
 
-# %% ../nbs/01_viz.ipynb #42f2efbd
+# %% ../nbs/01_viz.ipynb #95002aa3
 def show_curves(
-    log:str|Path|list, # path of a `log.jsonl`, or its lines as dicts
+    log:str|Path|list, # path of a `log.jsonl` or of its run folder, or its lines as dicts
     keys:list|None = None, # one panel each, a tuple of keys shares a panel; every number by default
     smooth:int|None = None, # values in the running mean, a thirtieth of them by default
     log_y:bool = False, # logarithmic axis
