@@ -25,14 +25,14 @@ from .motion import MotionEncoder
 from .warp import to_canonical, to_driver, warp
 from .warp_generator import WarpGenerator
 
-# %% ../nbs/17_base.ipynb #124309b9
+# %% ../nbs/17_base.ipynb #5b503113
 class BaseParts(nn.Module):
     "The networks of Fig. 2, and the two halves of Eq. 1: what a source needs, what a driving frame needs"
     def __init__(self, cfg:BaseCfg):
         super().__init__()
         self.cfg = cfg
         self.appearance, self.motion = AppearanceEncoder(cfg), MotionEncoder(cfg)
-        self.z_map = SNLinear(cfg.z_dim, 16*cfg.e_ch, bias=False)
+        self.z_map = SNLinear(cfg.z_dim, 16*cfg.e_ch, bias=False, gain=3.)
         self.mix = conv(2, cfg.e_ch, cfg.e_ch, 1, sn=True, bias=False)
         self.warp_s, self.warp_d = WarpGenerator(cfg), WarpGenerator(cfg)
         self.g3d, self.g2d = G3d(cfg), G2d(cfg)

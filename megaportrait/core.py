@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# %% ../nbs/00_core.ipynb #a88cf14c
+# %% ../nbs/00_core.ipynb #8001a461
 @dataclass(frozen=True, kw_only=True)
 class BaseCfg:
     "Hyper-parameters of the base model (Fig. 9, Sec. 4.1, App. B); the defaults are `base512`"
@@ -42,6 +42,7 @@ class BaseCfg:
     g3d_widths:tuple = (192, 384, 512)  # per level
     g3d_factors:tuple = ((2, .5, .5), (.5, .5, .5))  # between levels, downwards
     g3d_residual:bool = False           # add to the volume instead of replacing it
+    g3d_place:bool = False              # a learned gain and offset for every voxel of the canonical space
     # G_2D, Fig. 9d
     g2d_width:int = 512                 # after the projection
     g2d_blocks:int = 8                  # residual blocks at the volume's resolution
@@ -54,6 +55,7 @@ class BaseCfg:
     w_fm:float = 40.                    # feature matching
     w_cos:float = 2.                    # contrastive term, Eq. 7
     w_l1:float = 0.                     # plain pixels
+    w_l2:float = 0.                     # their squares
     w_volume:float = 0.                 # canonical volumes of one person agree (EMOPortraits; off in the paper)
     w_mismatch:float = 0.               # source and driver do not share an expression (EMOPortraits; off in the paper)
     s_cos:float = 5.                    # scale of the cosine distance, Eq. 6
@@ -82,6 +84,7 @@ class BaseCfg:
     lr_d:float = 2e-4                   # the critic's, same cosine
     warmup:int = 0                      # steps of linear rise before the cosine
     betas:tuple = (.5, .999)            # AdamW
+    lr_kernel:float = 0.                # of Muon, which then moves the convolutions' kernels, same cosine; 0: AdamW moves all
     wd:float = 1e-2                     # weight decay
     clip:float = 10.                    # largest gradient norm
     ema:float = .999                    # decay of the averaged weights
@@ -99,7 +102,7 @@ class BaseCfg:
         "Side of the feature volume"
         return self.size >> (len(self.app_widths) - 1)
 
-# %% ../nbs/00_core.ipynb #91d0748d
+# %% ../nbs/00_core.ipynb #5de5bd40
 presets: dict[str, BaseCfg] = dict(
     base512=BaseCfg(),
     base256=BaseCfg(size=256, bs=24, steps=200_000, warp_factors=((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 1, 1))),
@@ -111,9 +114,9 @@ presets: dict[str, BaseCfg] = dict(
     tiny=BaseCfg(
         size=64, groups=2, vol_ch=16, vol_depth=8, app_widths=(16, 32, 64), app_blocks3d=1, global_size=64, global_width=16,
         global_layers=(1, 1, 1, 1), e_ch=64, mtn_size=64, mtn_width=8, warp_widths=(32, 16, 16), warp_factors=((2, 2, 2), (1, 2, 2)),
-        g3d_widths=(16, 32, 32), g3d_residual=True, g2d_width=64, g2d_blocks=2, g2d_ups=(32, 16), w_l1=20., w_vgg=4., w_adv=.25, w_fm=10.,
-        w_cos=.5, game_from=.85, percept='random', percept_width=8, percept_scales=2, disc_width=12, disc_strides=(2, 2, 1),
-        bs=8, steps=1500, lr=3e-3, lr_d=4e-4, warmup=50, betas=(.9, .99), ema=.99, log_every=10, snap_every=250, save_every=250),
+        g3d_widths=(16, 16, 16), g3d_residual=True, g3d_place=True, g2d_width=64, g2d_blocks=2, g2d_ups=(32, 16), w_l1=20., w_l2=100., w_vgg=4.,
+        w_adv=.25, w_fm=10., w_cos=.5, game_from=.85, percept='random', percept_width=8, percept_scales=2, disc_width=12, disc_strides=(2, 2, 1),
+        bs=8, steps=1800, lr=3e-3, lr_d=4e-4, lr_kernel=.03, warmup=50, betas=(.9, .99), ema=.99, log_every=10, snap_every=300, save_every=300),
 )
 
 # %% ../nbs/00_core.ipynb #7b562769

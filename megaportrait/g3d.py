@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['G3d']
 
-# %% ../nbs/15_g3d.ipynb #ce5c95df
+# %% ../nbs/15_g3d.ipynb #3ab84eec
+import torch
 from functools import partial
 from torch import Tensor, nn
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from .core import BaseCfg
 from .layers import Head, ResBlock, resample, run_blocks
 
-# %% ../nbs/15_g3d.ipynb #18201019
+# %% ../nbs/15_g3d.ipynb #9c28ba4d
 class G3d(nn.Module):
     "Complete the canonical volume: the U-Net of Fig. 9c"
     def __init__(self, cfg:BaseCfg):
@@ -28,12 +29,15 @@ class G3d(nn.Module):
         self.up = nn.ModuleList(block(i, o) for i, o in zip(ws[:0:-1], ws[-2::-1]))
         self.skip = nn.ModuleList(block(w, w) for w in ws[-2::-1])
         self.last, self.head = block(ws[0], c), Head(3, c, c, 3, groups=cfg.groups)
+        place = (c, cfg.vol_depth, cfg.vol_size, cfg.vol_size)
+        self.gain, self.offset = (nn.Parameter(torch.zeros(place)) if cfg.g3d_place else None for _ in range(2))
 
     def forward(
         self,
         v:Tensor, # (B, C, D, H, W) canonical volume, w_s2c o v_s
     ) -> Tensor: # (B, C, D, H, W)
         run = lambda block, v: run_blocks([block], v, checkpoint=self.checkpoint)
+        if self.gain is not None: v = v*(1 + self.gain) + self.offset
         taps, v_c = [], v
         for down, f in zip(self.down, self.factors):
             taps.append(v := run(down, v))

@@ -16,7 +16,7 @@ from .ours import load_net
 from .pose import split
 from .weights import VGG16, VGG19, load_state
 
-# %% ../nbs/20_perceptual.ipynb #9c6af431
+# %% ../nbs/20_perceptual.ipynb #b96b11e4
 def mask_foreground(
     x:Tensor, # (B, 3, H, W) image in [0, 1]
     m:Tensor|None, # (B, 1, H, W) person mask in [0, 1]; None leaves the image
@@ -27,9 +27,10 @@ def mask_foreground(
 def pixel_loss(
     pred:Tensor, # (B, 3, H, W)
     target:Tensor, # (B, 3, H, W)
+    squared:bool = False, # L2 instead of L1
 ) -> Tensor: # ()
-    "Plain L1, mean over pixels and channels"
-    return F.l1_loss(pred, target.detach())
+    "Plain L1 or L2, mean over pixels and channels"
+    return (F.mse_loss if squared else F.l1_loss)(pred, target.detach())
 
 # %% ../nbs/20_perceptual.ipynb #30eae1ea
 class Vgg(nn.Module):

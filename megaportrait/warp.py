@@ -22,13 +22,13 @@ def identity_grid(
     z, y, x = torch.meshgrid(z, y, x, indexing='ij')
     return torch.stack([x, y, z], -1)[None]
 
-# %% ../nbs/11_warp.ipynb #25216544
+# %% ../nbs/11_warp.ipynb #0e012048
 def warp(
     v:Tensor, # (B, C, D, H, W) features
     grid:Tensor, # (B, D', H', W', 3) where to look in `v`, xyz in [-1, 1]
-) -> Tensor: # (B, C, D', H', W') trilinear, zero outside of `v`; in the dtype of `v`
+) -> Tensor: # (B, C, D', H', W') trilinear, outside of `v` its border goes on; in the dtype of `v`
     "Sample `v` at `grid`, the circle of Eq. 1; positions are float32 also under autocast"
-    with full_precision(v): return F.grid_sample(v.float(), grid.float(), align_corners=False).to(v.dtype)
+    with full_precision(v): return F.grid_sample(v.float(), grid.float(), padding_mode='border', align_corners=False).to(v.dtype)
 
 # %% ../nbs/11_warp.ipynb #7f4e13fd
 def rigid_grid(
@@ -58,22 +58,22 @@ def to_driver(
         q = rigid_grid(invert(pose_d.float()), flow.shape[1:4])
         return q + warp(flow.float().movedim(-1, 1), q).movedim(1, -1)
 
-# %% ../nbs/11_warp.ipynb #4fa09ba7
+# %% ../nbs/11_warp.ipynb #f890fcd4
 def warp_portable(
     v:Tensor, # (B, C, D, H, W) features
     grid:Tensor, # (B, D', H', W', 3) where to look in `v`, xyz in [-1, 1]
-) -> Tensor: # (B, C, D', H', W') trilinear, zero outside of `v`; in the dtype of `v`
+) -> Tensor: # (B, C, D', H', W') trilinear, outside of `v` its border goes on; in the dtype of `v`
     "`warp` from elementary operators, for exports and for devices without 3-D `grid_sample`"
     B, C, D, H, W = v.shape
     rows = v.float().flatten(2).transpose(1, 2).reshape(-1, C)                     # one row of features per voxel
-    at = [((x.float() + 1)*n - 1)/2 for x, n in zip(grid.unbind(-1), (W, H, D))]   # in voxels
+    at = [(((x.float() + 1)*n - 1)/2).clamp(0, n - 1) for x, n in zip(grid.unbind(-1), (W, H, D))]  # in voxels
     low = [a.floor() for a in at]
     first, out = torch.arange(B, device=v.device).view(B, 1, 1, 1)*D, 0.
     for corner in range(8):
         index, weight = first, 1.
         for i, n in ((2, D), (1, H), (0, W)):
             p = low[i] + (corner >> i & 1)
-            weight = weight*(1 - (at[i] - p).abs())*((p >= 0) & (p < n))
-            index = (index if i == 2 else index*n) + p.clamp(0, n - 1).long()
+            weight = weight*(1 - (at[i] - p).abs())
+            index = (index if i == 2 else index*n) + p.clamp(max=n - 1).long()
         out = out + rows[index]*weight[..., None]
     return out.movedim(-1, 1).to(v.dtype)
