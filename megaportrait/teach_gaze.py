@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GAZE', 'BARS', 'LIMITS', 'eye_truth', 'gaze_terms', 'GazeStage', 'see_gaze', 'angle', 'measure_gaze', 'mesh_eyes',
-           'correlation', 'measure_gaze_real', 'iris_test', 'train_gaze', 'gaze_card']
+           'correlation', 'measure_gaze_real', 'iris_test', 'read_rt_gene', 'read_rt_bene', 'train_gaze', 'gaze_card']
 
 # %% ../nbs/28c_teach_gaze.ipynb #1ef652be
 from dataclasses import replace
@@ -153,6 +153,32 @@ def iris_test(
                 for k, x in dict(iris=g.image, light=light, shift=f.image.roll(1, -1)).items()}
     won = (cost['iris'] > cost['light']) & (cost['iris'] > cost['shift'])
     return dict(iris_wins=won.float().mean().item(), **{f'loss_{k}': v.mean().item() for k, v in cost.items()}, faces=n)
+
+# %% ../nbs/28c_teach_gaze.ipynb #597ed1e8
+def read_rt_gene(
+    path:str|Path, # label_combined.txt
+) -> tuple[list[int], Tensor]: # numbers of pictures, angles (N, 2) to the right and up, radians
+    "Gaze labels of RT-GENE"
+    numbers, out = [], []
+    for n, line in enumerate(Path(path).read_text().splitlines(), 1):
+        if not line.strip(): continue
+        v = line.replace('[', ' ').replace(']', ' ').split(',')
+        try: numbers.append(int(v[0])); out.append((-float(v[4]), float(v[3])))
+        except (ValueError, IndexError) as e: raise ValueError(f"{path}, line {n} is not 'number, [pitch, yaw], [pitch, yaw], time' but '{line[:60]}'") from e
+    return numbers, torch.tensor(out)
+
+def read_rt_bene(
+    path:str|Path, # sNNN_blink_labels.csv
+) -> tuple[list[str], Tensor]: # names of pictures, blinks (N,) 0 or 1
+    "Blink labels of RT-BENE, where the annotators agree"
+    rows = []
+    for n, line in enumerate(Path(path).read_text().splitlines(), 1):
+        name, _, label = line.rpartition(',')
+        try: rows.append((name, float(label)))
+        except ValueError as e:
+            if n > 1: raise ValueError(f"{path}, line {n} is not 'file,label' but '{line[:60]}'") from e
+    rows = [o for o in rows if o[1] in (0., 1.)]
+    return [o[0] for o in rows], torch.tensor([o[1] for o in rows])
 
 # %% ../nbs/28c_teach_gaze.ipynb #3de26442
 def train_gaze(
