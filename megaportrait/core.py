@@ -136,7 +136,7 @@ def from_dict(
     if unknown: raise ValueError(f'configuration has fields that this version does not know: {", ".join(unknown)}; remove them or use the version that wrote it')
     return BaseCfg(**{k: _tuples(v) for k, v in d.items()})
 
-# %% ../nbs/00_core.ipynb #372dbf0a
+# %% ../nbs/00_core.ipynb #d13aa9c4
 def seed_everything(
     seed:int,
 ):
@@ -149,7 +149,8 @@ def pick_device(
     "The device to compute on"
     if not name: name = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
     if name.startswith('cuda') and not torch.cuda.is_available(): raise ValueError(f"device '{name}' asked for, but torch finds no CUDA GPU; use device='cpu' or leave it empty")
-    return torch.device(name)
+    try: return torch.device(name)
+    except RuntimeError: raise ValueError(f"device '{name}' is not known; use cpu, cuda, cuda:1 or mps, or leave it empty") from None
 
 def in_test() -> bool:
     "Whether nbdev's test runner is at work: run notebooks then take a few steps on tiny data"

@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['FREE', 'cosine', 'ema_update', 'State', 'optimiser', 'new_state', 'save_state', 'load_state', 'average_grads',
            'update', 'autocast', 'in_game', 'adversarial_terms', 'cycle_term', 'BaseStage', 'processes',
-           'interruptible', 'anywhere', 'check_finite', 'peak_memory', 'read_log', 'save_run', 'open_run',
-           'probe_batch', 'train']
+           'interruptible', 'anywhere', 'check_finite', 'peak_memory', 'save_run', 'open_run', 'probe_batch', 'train']
 
-# %% ../nbs/24_trainer.ipynb #8460d0f2
+# %% ../nbs/24_trainer.ipynb #903df1bb
 import contextlib, copy, json, math, resource, signal, threading, time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -27,7 +26,7 @@ from .data import ClipSet, PairDataset, loader, to_float
 from .layers import power_iteration
 from .optim import Muon
 from .perceptual import Perceptual, mask_foreground, pixel_loss
-from .viz import save_grid
+from .viz import read_log, save_grid
 
 # %% ../nbs/24_trainer.ipynb #b0dea8f0
 def cosine(
@@ -249,7 +248,7 @@ def processes(
     state = PartialState(cpu=pick_device(device).type == 'cpu')
     return (state.device if state.num_processes > 1 else pick_device(device)), state.process_index, state.num_processes
 
-# %% ../nbs/24_trainer.ipynb #9593095f
+# %% ../nbs/24_trainer.ipynb #d33c8674
 @contextlib.contextmanager
 def interruptible() -> Iterator[threading.Event]:
     "Within, Ctrl-C and SIGTERM set a flag instead of tearing a step apart"
@@ -283,14 +282,7 @@ def peak_memory(device:torch.device) -> float: # GB
     if device.type == 'cuda': return torch.cuda.max_memory_allocated(device)/1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1e6
 
-def read_log(
-    run:str|Path, # run folder
-) -> list[dict]:
-    "The lines of a run's log; a last line that a crash cut short is dropped"
-    lines = (Path(run)/'log.jsonl').read_text().splitlines() if (Path(run)/'log.jsonl').exists() else []
-    return [json.loads(o) for o in lines if o.endswith('}')]
-
-# %% ../nbs/24_trainer.ipynb #c796cd73
+# %% ../nbs/24_trainer.ipynb #6276d089
 def save_run(
     run:Path,
     st:State,
@@ -311,8 +303,9 @@ def open_run(
         load_state(last, st)
     if st.rank: return
     save_json(run/'config.json', to_dict(st.cfg))
-    kept = [o for o in read_log(run) if o['step'] <= st.step]
-    atomic_write(run/'log.jsonl', lambda p: p.write_text(''.join(json.dumps(o) + '\n' for o in kept)))
+    log = run/'log.jsonl'
+    kept = [o for o in read_log(log) if o['step'] <= st.step] if log.exists() else []
+    atomic_write(log, lambda p: p.write_text(''.join(json.dumps(o) + '\n' for o in kept)))
 
 def probe_batch(
     pairs:PairDataset,
