@@ -20,9 +20,9 @@ from .core import BaseCfg, in_test, presets, project_root
 from .data import ClipSet
 from .perceptual import pink_noise
 
-# %% ../nbs/28_teachers.ipynb #a006468b
+# %% ../nbs/28_teachers.ipynb #f5a73b52
 TEACHER = replace(
-    presets['small'], size=96, groups=8, mtn_size=96, mtn_width=32, cross='none', flip=.5, bs=32, steps=6000, lr=1e-3, lr_min=1e-6, warmup=200, betas=(.9, .999), wd=1e-2,
+    presets['small'], size=96, groups=8, mtn_size=96, mtn_width=32, cross='none', flip=.5, bs=32, steps=6000, lr=1e-3, lr_kernel=0., lr_min=1e-6, warmup=200, betas=(.9, .999), wd=1e-2,
     clip=1., ema=.998, log_every=50, snap_every=1000, save_every=500)
 
 def settings(
