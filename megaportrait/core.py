@@ -102,7 +102,7 @@ class BaseCfg:
         "Side of the feature volume"
         return self.size >> (len(self.app_widths) - 1)
 
-# %% ../nbs/00_core.ipynb #5de5bd40
+# %% ../nbs/00_core.ipynb #bc383158
 presets: dict[str, BaseCfg] = dict(
     base512=BaseCfg(),
     base256=BaseCfg(size=256, bs=24, steps=200_000, warp_factors=((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 1, 1))),
@@ -114,9 +114,9 @@ presets: dict[str, BaseCfg] = dict(
     tiny=BaseCfg(
         size=64, groups=2, vol_ch=16, vol_depth=8, app_widths=(16, 32, 64), app_blocks3d=1, global_size=64, global_width=16,
         global_layers=(1, 1, 1, 1), e_ch=64, mtn_size=64, mtn_width=8, warp_widths=(32, 16, 16), warp_factors=((2, 2, 2), (1, 2, 2)),
-        g3d_widths=(16, 16, 16), g3d_residual=True, g3d_place=True, g2d_width=64, g2d_blocks=2, g2d_ups=(32, 16), w_l1=20., w_l2=100., w_vgg=4.,
-        w_adv=.25, w_fm=10., w_cos=.5, game_from=.85, percept='random', percept_width=8, percept_scales=2, disc_width=12, disc_strides=(2, 2, 1),
-        bs=8, steps=1800, lr=3e-3, lr_d=4e-4, lr_kernel=.03, warmup=50, betas=(.9, .99), ema=.99, log_every=10, snap_every=300, save_every=300),
+        g3d_widths=(16, 16, 16), g3d_residual=True, g3d_place=True, g2d_width=64, g2d_blocks=2, g2d_ups=(32, 16), w_l1=20., w_l2=300., w_vgg=4.,
+        w_adv=.25, w_fm=10., w_cos=.5, game_from=.93, percept='random', percept_width=8, percept_scales=2, disc_width=12, disc_strides=(2, 2, 1),
+        bs=8, steps=1700, lr=3e-3, lr_d=4e-4, lr_kernel=.03, warmup=50, betas=(.9, .99), ema=.99, log_every=10, snap_every=300, save_every=300),
 )
 
 # %% ../nbs/00_core.ipynb #7b562769
