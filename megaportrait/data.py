@@ -21,8 +21,7 @@ from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
-# %% ../nbs/04_data.ipynb #8e1ab427
-import av
+# %% ../nbs/04_data.ipynb #b4c4c76a
 import numpy as np
 import torch
 from PIL import Image
@@ -55,13 +54,11 @@ def _resize(x, size, path):
     if not size or x.shape[-1] == size: return x
     return torch.nn.functional.interpolate(x[None], (size, size), mode='bilinear', antialias=True)[0]
 
-# %% ../nbs/04_data.ipynb #74010273
+# %% ../nbs/04_data.ipynb #843408d1
 def _open(path):
     "A video with a picture, or a sentence"
-    try: f = av.open(str(path))
-    except (av.error.FFmpegError, ValueError) as e: raise ValueError(f'{path} is not a readable video ({e}); remove it, or let `megaportrait_prepare` sort the folder') from e
-    if f.streams.video: return f
-    f.close(); raise ValueError(f'{path} has no picture; remove it, or let `megaportrait_prepare` sort the folder')
+    try: return face.open_video(path)
+    except face.Unreadable as e: raise ValueError(f'{e}; remove it, or let `megaportrait_prepare` sort the folder') from e
 
 def _count(path):
     "Frames of a video, from its header or by counting packets"
@@ -589,7 +586,7 @@ def _row(name, split, meta): return dict(clip=name, split=split) | {k: meta.get(
 @lru_cache
 def _versions(): return {k: version(k) for k in ('megaportrait', 'mediapipe', 'av')}
 
-# %% ../nbs/04_data.ipynb #6eb7ecd3
+# %% ../nbs/04_data.ipynb #aa15e8bd
 @dataclass
 class Report:
     "What `prepare` did"
@@ -602,7 +599,7 @@ class Report:
     def __str__(self):
         n = Counter(r for r, _ in self.dropped.values())
         lines = [f'{len(self.kept)} clips prepared ({self.frames["kept"]} frames), {self.there} were there, {len(self.dropped)} left out, in {self.out}']
-        lines += [f'  {k}: {v} clips' for k, v in n.most_common()]
+        lines += [f'  {k}: {v} clip' + 's'*(v > 1) for k, v in n.most_common()]
         if bad := {k: v for k, v in self.frames.items() if k != 'kept'}: lines.append('frames left out of prepared clips: ' + ', '.join(f'{v} {k}' for k, v in bad.items()))
         return '\n'.join(lines + [f'  {k}: {why}' for k, (_, why) in self.dropped.items()])
 

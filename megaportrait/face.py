@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['canonical_mesh', 'mesh_triangles', 'flip_index', 'FaceError', 'Unreadable', 'NoFace', 'ManyFaces', 'read_image',
-           'Video', 'read_video', 'Face', 'fit_pose', 'as_picture', 'pose_box', 'Tracker', 'check_faces', 'Track',
-           'track', 'crop_boxes', 'smooth_poses', 'crop', 'crop_frames', 'crop_track', 'face_mask']
+           'open_video', 'Video', 'read_video', 'Face', 'fit_pose', 'as_picture', 'pose_box', 'Tracker', 'check_faces',
+           'Track', 'track', 'crop_boxes', 'smooth_poses', 'crop', 'crop_frames', 'crop_track', 'face_mask']
 
 # %% ../nbs/03_face.ipynb #6ea56184
 import os
@@ -60,7 +60,24 @@ def read_image(
     except (OSError, SyntaxError, Image.DecompressionBombError) as e:
         raise Unreadable(f'{path}: not a readable picture ({e}); use a jpg or png') from e
 
-# %% ../nbs/03_face.ipynb #0f223d4d
+# %% ../nbs/03_face.ipynb #7602ff1c
+def _said(e):
+    "What FFmpeg says, without its number and the file"
+    return getattr(e, 'strerror', None) or str(e)
+
+def open_video(
+    path:str|Path,
+): # a PyAV container, to be closed
+    "Open a video file that has a picture"
+    import av
+    if not Path(path).is_file(): raise Unreadable(f'{path}: no such file')
+    try: f = av.open(str(path))
+    except (av.error.FFmpegError, ValueError) as e: raise Unreadable(f'{path}: not a readable video ({_said(e)})') from e
+    if f.streams.video and f.streams.video[0].codec_context: return f
+    f.close()
+    raise Unreadable(f'{path}: has no picture, only sound or data')
+
+# %% ../nbs/03_face.ipynb #89e4d2c8
 class Video:
     "A video file: iterate over it for its frames, (H, W, 3) uint8 RGB, as often as you like"
     def __init__(self,
@@ -70,8 +87,8 @@ class Video:
     ):
         self.path, self.start, self.end = Path(path), start, float('inf') if end is None else end
         if not 0 <= start < self.end:
-            raise ValueError(f'{path}: asked for {start} to {end} s; start must be at least 0 and before end')
-        with self._open() as f:
+            raise ValueError(f'{path}: asked for {start} s to {"the end" if end is None else f"{end} s"}; start must be at least 0 and before end')
+        with open_video(path) as f:
             s = f.streams.video[0]
             rate = s.average_rate or s.guessed_rate or 25
             self.fps = Fraction(rate) if 1 <= rate <= 240 else Fraction(25)
@@ -81,16 +98,6 @@ class Video:
             length = min(self.end, n/float(self.fps)) - start
             self.n_frames = max(0, min(n, round(length*float(self.fps))))  # by the header: a guess
             self.has_audio = bool(f.streams.audio)
-
-    def _open(self):
-        import av
-        if not self.path.is_file(): raise Unreadable(f'{self.path}: no such file')
-        try: f = av.open(str(self.path))
-        except (av.error.FFmpegError, ValueError) as e:
-            raise Unreadable(f'{self.path}: not a readable video ({e})') from e
-        if f.streams.video and f.streams.video[0].codec_context: return f
-        f.close()
-        raise Unreadable(f'{self.path}: has no picture, only sound or data')
 
     def timed(self) -> Iterator[tuple[float, np.ndarray]]:
         "Time in seconds since the first frame, and the frame"
@@ -106,7 +113,7 @@ class Video:
     def _decode(self):
         "Time since the file's first frame, decoded frame, aspect of its pixels; from the last key frame before `start`"
         import av
-        with self._open() as f:
+        with open_video(self.path) as f:
             s, n, last = f.streams.video[0], 0, -1.
             s.thread_type = 'AUTO'
             if self.start > 0: f.seek(int((self.begins + self.start)*1e6))
@@ -115,7 +122,7 @@ class Video:
                     t = float(o.pts*s.time_base) - self.begins if o.pts is not None else n/float(self.fps)
                     n, last = n + 1, max(t, last + 1e-3)  # time runs forwards, whatever the file says
                     yield last, o, s.sample_aspect_ratio
-            except av.error.FFmpegError as e: raise Unreadable(f'{self.path}: breaks off after {n} frames ({e})') from e
+            except av.error.FFmpegError as e: raise Unreadable(f'{self.path}: breaks off after {n} frames ({_said(e)})') from e
 
     def __iter__(self) -> Iterator[np.ndarray]: return (o for _, o in self.timed())
 
