@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# %% ../nbs/00_core.ipynb #8001a461
+# %% ../nbs/00_core.ipynb #cc0ac7a4
 @dataclass(frozen=True, kw_only=True)
 class BaseCfg:
     "Hyper-parameters of the base model (Fig. 9, Sec. 4.1, App. B); the defaults are `base512`"
@@ -60,7 +60,7 @@ class BaseCfg:
     w_mismatch:float = 0.               # source and driver do not share an expression (EMOPortraits; off in the paper)
     s_cos:float = 5.                    # scale of the cosine distance, Eq. 6
     m_cos:float = .2                    # its margin, on positives
-    percept:str = 'vgg'                 # perceptual networks: 'vgg' (VGG19 and VGGFace) or 'random' (fixed orthogonal filters)
+    percept:str = 'vgg'                 # perceptual networks: 'vgg' (VGG19 and VGGFace), 'face' (ours) or 'random' (fixed orthogonal filters)
     percept_width:int = 64              # stem width of the random one
     percept_scales:int = 4              # image pyramid levels
     disc_width:int = 64                 # critic's first width

@@ -7,7 +7,7 @@ __all__ = ['FREE', 'cosine', 'ema_update', 'State', 'optimiser', 'new_state', 's
            'update', 'autocast', 'in_game', 'adversarial_terms', 'cycle_term', 'BaseStage', 'processes',
            'interruptible', 'anywhere', 'check_finite', 'peak_memory', 'save_run', 'open_run', 'probe_batch', 'train']
 
-# %% ../nbs/24_trainer.ipynb #903df1bb
+# %% ../nbs/24_trainer.ipynb #d4db5f65
 import contextlib, copy, json, math, resource, signal, threading, time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -23,6 +23,7 @@ from .base import BaseModel, channels_last, save_model
 from .contrast import contrastive_loss, mismatch_loss, volume_loss
 from .core import BaseCfg, atomic_write, from_dict, load_json, pick_device, save_json, seed_everything, to_dict
 from .data import ClipSet, PairDataset, loader, to_float
+from .gaze import GazeLoss, load_gaze_net
 from .layers import power_iteration
 from .optim import Muon
 from .perceptual import Perceptual, mask_foreground, pixel_loss
@@ -180,17 +181,16 @@ def cycle_term(
     z_sd, z_s2d = model.motion(torch.cat([out.x_sd, out.x_s2d]), pose_d.repeat(2, 1, 1)).chunk(2)
     return contrastive_loss(z_sd, z_s2d, out.z_d, out.z_d2, cfg.s_cos, cfg.m_cos)
 
-# %% ../nbs/24_trainer.ipynb #4530c3d9
+# %% ../nbs/24_trainer.ipynb #4495ed2c
 class BaseStage:
     "Stage one: the base model (Sec. 3.1)"
     name = 'base'
-    weights = dict(vgg='w_vgg', face='w_face', adv='w_adv', fm='w_fm', cos='w_cos', l1='w_l1', l2='w_l2', volume='w_volume', mismatch='w_mismatch')
+    weights = dict(vgg='w_vgg', face='w_face', gaze='w_gaze', adv='w_adv', fm='w_fm', cos='w_cos', l1='w_l1', l2='w_l2', volume='w_volume', mismatch='w_mismatch')
 
     def nets(self, cfg:BaseCfg) -> dict: return dict(model=BaseModel(cfg), critic=Discriminator(cfg))
 
     def teachers(self, cfg:BaseCfg) -> dict:
-        if cfg.w_gaze: raise ValueError(f'w_gaze={cfg.w_gaze}: there is no gaze network yet; set w_gaze=0')
-        return dict(percept=Perceptual(cfg))
+        return dict(percept=Perceptual(cfg)) | (dict(gaze=GazeLoss(load_gaze_net())) if cfg.w_gaze else {})
 
     def save(self, folder:Path, st:State): save_model(folder, st.ema, st.cfg)
 
@@ -208,6 +208,7 @@ class BaseStage:
         "The unweighted terms of the generator's loss, Eqs. 4-7"
         cfg, fake, real = st.cfg, mask_foreground(out.x_sd, b['m_d']), mask_foreground(b['x_d'], b['m_d'])
         terms = st.teachers['percept'](fake, real, b['pose_d'])
+        if cfg.w_gaze: terms['gaze'] = st.teachers['gaze'](fake, real, b['pose_d'])
         if cfg.w_l1: terms['l1'] = pixel_loss(out.x_sd, b['x_d'])
         if cfg.w_l2: terms['l2'] = pixel_loss(out.x_sd, b['x_d'], squared=True)
         if cfg.w_volume: terms['volume'] = volume_loss(out.v_c, st.nets['model'].source(b['x_d'], out.z_d, b['pose_d'])['v_c'])
