@@ -63,7 +63,7 @@ def test_killed_stopped_crashed(films, tmp_path):
     assert code == 0, err
     assert list(clips(out)) == [f"p{i}#1" for i in range(3)] and not list(out.glob("*/.making-*"))
     assert first.items() <= second.items() <= clips(out).items()  # finished clips were left alone
-    assert "crashed: 1 clips" in text and len((out/"index.csv").read_text().splitlines()) == 4
+    assert "crashed: 1 clip\n" in text and len((out/"index.csv").read_text().splitlines()) == 4
     for c in ClipSet(out):
         assert len(c.pose) == len(c.landmarks) == c.frames == len(list((c.folder/"masks").iterdir())) == len(list((c.folder/"frames").iterdir()))
         assert c.frame(c.frames-1).shape == (3, 64, 64) and c.mask(c.frames-1).shape == (1, 64, 64)
