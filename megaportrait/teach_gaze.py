@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GAZE', 'BARS', 'LIMITS', 'eye_truth', 'gaze_terms', 'GazeStage', 'see_gaze', 'angle', 'measure_gaze', 'mesh_eyes',
-           'correlation', 'measure_gaze_real', 'iris_test', 'read_rt_gene', 'read_rt_bene', 'train_gaze', 'gaze_card']
+           'measure_gaze_real', 'iris_test', 'read_rt_gene', 'read_rt_bene', 'train_gaze', 'gaze_card']
 
 # %% ../nbs/28c_teach_gaze.ipynb #1ef652be
 from dataclasses import replace
@@ -18,6 +18,7 @@ from .bank import Bank
 from .core import BaseCfg, save_json
 from .data import ClipSet, to_float
 from .gaze import GazeLoss, GazeNet, eye_patches, gaze_angles, load_gaze_net, unroll
+from .metrics import correlation, eye_opening
 from .ours import card, save_net
 from .synthetic import render, sample_drivers, sample_identity
 from .teachers import TEACHER, auc, degrade, draw_move, frames_of, new_background, single
@@ -99,20 +100,18 @@ def measure_gaze(
     return dict(median_deg=err.median().item(), p90_deg=err.quantile(.9).item(), median_deg_head=head.median().item(), blink_auc=auc(blink[shut], blink[~shut]), frames=len(x))
 
 # %% ../nbs/28c_teach_gaze.ipynb #4fd20ee4
-_LIDS = ((33, 133, 159, 145, 468), (362, 263, 386, 374, 473))  # corners from left to right, lids, iris of each eye
+_EYES = ((33, 133, 468), (362, 263, 473))  # corners from left to right, iris of each eye
 
 def mesh_eyes(
     landmarks:Tensor, # (T, 478, 3)
 ) -> tuple[Tensor, Tensor]: # (T, 2) each: how open, and where the iris stands, in widths of the eye
     "Openness of the lids and place of the iris, by the face mesh"
-    opened, iris = [], []
-    for l, r, up, low, i in _LIDS:
-        l, r, up, low, i = (landmarks[:, k, :2] for k in (l, r, up, low, i))
+    flat, iris = landmarks[..., :2], []
+    for eye in _EYES:
+        l, r, i = (flat[:, k] for k in eye)
         w = r - l
-        opened.append((low - up).norm(dim=1)/w.norm(dim=1)); iris.append(((i - (l+r)/2)*w).sum(1)/w.square().sum(1))
-    return torch.stack(opened, 1), torch.stack(iris, 1)
-
-def correlation(a, b): return torch.corrcoef(torch.stack([a, b]))[0, 1].item()
+        iris.append(((i - (l+r)/2)*w).sum(1)/w.square().sum(1))
+    return eye_opening(flat), torch.stack(iris, 1)
 
 def measure_gaze_real(
     net:GazeNet,
