@@ -15,17 +15,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-# %% ../nbs/17_base.ipynb #5af5203e
+# %% ../nbs/17_base.ipynb #f7b6f762
 from .appearance import AppearanceEncoder
 from .core import BaseCfg, atomic_write, data_dir, from_dict, load_json, save_json, to_dict
 from .g2d import G2d
 from .g3d import G3d
 from .layers import SNLinear, conv, fold
 from .motion import MotionEncoder
-from .warp import to_canonical, to_driver, warp
+from .warp import Share, to_canonical, to_driver, warp
 from .warp_generator import WarpGenerator
 
-# %% ../nbs/17_base.ipynb #5b503113
+# %% ../nbs/17_base.ipynb #23b9f050
 class BaseParts(nn.Module):
     "The networks of Fig. 2, and the two halves of Eq. 1: what a source needs, what a driving frame needs"
     def __init__(self, cfg:BaseCfg):
@@ -36,6 +36,8 @@ class BaseParts(nn.Module):
         self.mix = conv(2, cfg.e_ch, cfg.e_ch, 1, sn=True, bias=False)
         self.warp_s, self.warp_d = WarpGenerator(cfg), WarpGenerator(cfg)
         self.g3d, self.g2d = G3d(cfg), G2d(cfg)
+        size = cfg.vol_depth, cfg.vol_size, cfg.vol_size
+        self.share_s, self.share_d = (Share(size) if cfg.bodies else None for _ in range(2))
 
     def embed(
         self,
@@ -54,7 +56,7 @@ class BaseParts(nn.Module):
         "Into the canonical space: G_3D(w_s2c o v_s), and all that leads there"
         v_s, e_s = self.appearance(x_s)
         flow = self.warp_s(self.embed(z_s, e_s))
-        grid = to_canonical(pose_s, flow)
+        grid = to_canonical(pose_s, flow, self.share_s and self.share_s())
         v_c = warp(v_s, grid)
         return dict(e_s=e_s, v_s=v_s, flow_s=flow, w_s2c=grid, v_c=v_c, volume=self.g3d(v_c))
 
@@ -67,7 +69,7 @@ class BaseParts(nn.Module):
     ) -> dict: # x_sd, flow_d, w_c2d
         "Out of it, and onto the screen: G_2D(P(w_c2d o volume))"
         flow = self.warp_d(self.embed(z_d, e_s))
-        grid = to_driver(pose_d, flow)
+        grid = to_driver(pose_d, flow, self.share_d and self.share_d())
         return dict(x_sd=self.g2d(warp(volume, grid)), flow_d=flow, w_c2d=grid)
 
 # %% ../nbs/17_base.ipynb #9df8480b

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# %% ../nbs/00_core.ipynb #cc0ac7a4
+# %% ../nbs/00_core.ipynb #74c6f8b8
 @dataclass(frozen=True, kw_only=True)
 class BaseCfg:
     "Hyper-parameters of the base model (Fig. 9, Sec. 4.1, App. B); the defaults are `base512`"
@@ -38,6 +38,7 @@ class BaseCfg:
     # warp generators, Fig. 9b
     warp_widths:tuple = (512, 256, 128, 64, 32)  # at 4x4x4, then one adaptive block each
     warp_factors:tuple = ((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2))
+    bodies:bool = False                 # shares of head, body and room in every voxel; off: all turns with the head
     # G_3D, Fig. 9c
     g3d_widths:tuple = (192, 384, 512)  # per level
     g3d_factors:tuple = ((2, .5, .5), (.5, .5, .5))  # between levels, downwards
@@ -102,18 +103,18 @@ class BaseCfg:
         "Side of the feature volume"
         return self.size >> (len(self.app_widths) - 1)
 
-# %% ../nbs/00_core.ipynb #bc383158
+# %% ../nbs/00_core.ipynb #d522f45b
 presets: dict[str, BaseCfg] = dict(
     base512=BaseCfg(),
     base256=BaseCfg(size=256, bs=24, steps=200_000, warp_factors=((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 1, 1))),
     small=BaseCfg(
         size=128, groups=8, vol_ch=48, app_widths=(32, 64, 128), global_size=128, global_width=32, global_layers=(2, 2, 2, 2), e_ch=256,
-        mtn_size=128, mtn_width=32, warp_widths=(256, 128, 64, 32, 16), warp_factors=((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 1, 1)),
+        mtn_size=128, mtn_width=32, warp_widths=(256, 128, 64, 32, 16), warp_factors=((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 1, 1)), bodies=True,
         g3d_widths=(64, 96, 128), g3d_residual=True, g2d_width=256, g2d_blocks=4, g2d_ups=(128, 64), w_l1=10., percept='random',
         percept_width=32, percept_scales=3, disc_width=32, bs=16, steps=20_000, snap_every=500),
     tiny=BaseCfg(
         size=64, groups=2, vol_ch=16, vol_depth=8, app_widths=(16, 32, 64), app_blocks3d=1, global_size=64, global_width=16,
-        global_layers=(1, 1, 1, 1), e_ch=64, mtn_size=64, mtn_width=8, warp_widths=(32, 16, 16), warp_factors=((2, 2, 2), (1, 2, 2)),
+        global_layers=(1, 1, 1, 1), e_ch=64, mtn_size=64, mtn_width=8, warp_widths=(32, 16, 16), warp_factors=((2, 2, 2), (1, 2, 2)), bodies=True,
         g3d_widths=(16, 16, 16), g3d_residual=True, g3d_place=True, g2d_width=64, g2d_blocks=2, g2d_ups=(32, 16), w_l1=20., w_l2=300., w_vgg=4.,
         w_adv=.25, w_fm=10., w_cos=.5, game_from=.93, percept='random', percept_width=8, percept_scales=2, disc_width=12, disc_strides=(2, 2, 1),
         bs=8, steps=1700, lr=3e-3, lr_d=4e-4, lr_kernel=.03, warmup=50, betas=(.9, .99), ema=.99, log_every=10, snap_every=300, save_every=300),

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['EYES', 'PATCH', 'HALF', 'eye_patches', 'gaze_angles', 'direction', 'unroll', 'harmonics', 'GazeNet', 'load_gaze_net',
-           'GazeLoss']
+           'divergence', 'GazeLoss']
 
-# %% ../nbs/21_gaze.ipynb #c4d17411
+# %% ../nbs/21_gaze.ipynb #3b8af2c2
 import math
 from types import SimpleNamespace
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .core import BaseCfg
 from .face import canonical_mesh
 from .ours import load_net
-from .perceptual import FACE_WEIGHTS, Vgg, feature_loss
+from .perceptual import FACE_WEIGHTS, Vgg
 from .pose import RIGID, angles, apply, rotation, split
 
 # %% ../nbs/21_gaze.ipynb #63d18952
@@ -60,7 +60,7 @@ def unroll(
     roll = angles(split(pose)[1])[2]
     return (rotation(0*roll, 0*roll, -roll) @ g[..., None])[..., 0]
 
-# %% ../nbs/21_gaze.ipynb #362126d5
+# %% ../nbs/21_gaze.ipynb #eee8eba9
 def harmonics(
     x:Tensor, # (..., n) about in [-1, 1]
     n:int = 8,
@@ -86,7 +86,17 @@ class GazeNet(nn.Module):
         x:Tensor, # (B, 3, H, W) in [0, 1]
         pose:Tensor, # (B, 4, 4) head to camera; of a generated picture the driver's
     ) -> SimpleNamespace: # gaze (B, 3) in the camera's frame; angles (B, 2) with the roll undone; blink (B, 2) logits, + is shut
-        e = self.eye(self.vgg(eye_patches(x, pose).flatten(0, 1))[-1]).unflatten(0, (-1, 2))
+        return self.answer(self.look(x, pose)[-1], pose)
+
+    def look(self, x, pose) -> list[Tensor]: # per stage (2 B, C_i, H/2^i, W/2^i)
+        "Features of both eyes"
+        return self.vgg(eye_patches(x, pose).flatten(0, 1))
+
+    def answer(self,
+        seen:Tensor, # (2 B, C, H, W) the last of `look`
+        pose:Tensor, # (B, 4, 4)
+    ) -> SimpleNamespace: # as `forward`
+        e = self.eye(seen).unflatten(0, (-1, 2))
         a = self.gaze(torch.cat([e.sum(1), self.points(self.key_points(pose).to(e.dtype))], 1)).float()
         roll = angles(split(pose)[1])[2]
         g = (rotation(0*roll, 0*roll, roll) @ direction(a)[..., None])[..., 0]
@@ -106,7 +116,15 @@ def load_gaze_net(
     "The trained gaze network, frozen"
     return load_net('gaze', GazeNet, path, device)
 
-# %% ../nbs/21_gaze.ipynb #20579a45
+# %% ../nbs/21_gaze.ipynb #b9577408
+def divergence(
+    true:Tensor, # (...) logits
+    pred:Tensor, # (...) logits
+) -> Tensor: # ()
+    "Kullback-Leibler, mean over coins: unlike a difference of probabilities it still pulls where `pred` is sure and wrong"
+    bce, p = F.binary_cross_entropy_with_logits, true.sigmoid()
+    return bce(pred, p) - bce(true, p)
+
 class GazeLoss(nn.Module):
     "How differently two pictures look out of their eyes: a frozen gaze network's features and answers"
     def __init__(self,
@@ -122,9 +140,9 @@ class GazeLoss(nn.Module):
         target:Tensor, # (B, 3, H, W) in [0, 1]
         pose:Tensor, # (B, 4, 4) of the target
     ) -> Tensor: # ()
-        patches = [eye_patches(x, pose).flatten(0, 1) for x in (pred, target)]
-        loss = self.features*feature_loss(self.net.vgg, *patches, FACE_WEIGHTS, 1)
+        with torch.no_grad(): goal = self.net.look(target, pose)
+        seen = self.net.look(pred, pose)
+        loss = self.features*sum(w*F.l1_loss(a, b) for w, a, b in zip(FACE_WEIGHTS, seen, goal, strict=True))
         if not self.outputs: return loss
-        o = self.net(pred, pose)
-        with torch.no_grad(): t = self.net(target, pose)
-        return loss + (o.angles - t.angles).abs().sum(1).mean() + .5*(o.blink.sigmoid() - t.blink.sigmoid()).abs().mean()
+        o, t = (self.net.answer(v[-1], pose) for v in (seen, goal))
+        return loss + (o.angles - t.angles).abs().sum(1).mean() + .5*divergence(t.blink, o.blink)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['mse', 'psnr', 'ssim', 'closer_to', 'lpips', 'missing_lpips', 'Seen', 'see_faces', 'estimate_pose', 'pose_error',
-           'yaw_of', 'yaw_slope', 'mouth_opening', 'eye_opening', 'correlation']
+           'yaw_of', 'yaw_slope', 'mouth_opening', 'eye_opening', 'correlation', 'auc']
 
 # %% ../nbs/25_metrics.ipynb #0d499167
 from dataclasses import dataclass
@@ -147,7 +147,7 @@ def yaw_slope(
     med = lambda v: v.quantile(.5).item() if len(v) else float('nan')
     return dict(slope=slope.item(), offset=med(p - slope*t), error=med((p - t).abs()), found=ok.float().mean().item())
 
-# %% ../nbs/25_metrics.ipynb #c8546658
+# %% ../nbs/25_metrics.ipynb #713651ec
 def _gap(x, a, b): return (x[:, a] - x[:, b]).norm(dim=-1)
 
 def mouth_opening(
@@ -170,3 +170,13 @@ def correlation(
     ok = a.isfinite() & b.isfinite()
     if ok.sum() < 2: return float('nan')
     return torch.corrcoef(torch.stack([a[ok], b[ok]]).double())[0, 1].item()
+
+def auc(
+    high:Tensor, # (N,) scores of what should score high
+    low:Tensor, # (M,) of what should score low
+) -> float: # 1 told apart, 0.5 not at all; NaN where one kind is missing
+    "Area under the ROC curve of the finite scores: how often one of the first kind is above one of the second, ties counted half"
+    high, low = high[high.isfinite()].double(), low[low.isfinite()].double().sort().values
+    if not len(high) or not len(low): return float('nan')
+    below, up_to = (torch.searchsorted(low, high, right=r).double().mean() for r in (False, True))
+    return ((below + up_to)/2/len(low)).item()

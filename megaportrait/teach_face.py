@@ -6,7 +6,7 @@
 __all__ = ['FACE', 'BARS', 'LIMITS', 'cos_face', 'Naming', 'vary_face', 'FaceStage', 'embed_all', 'verify', 'measure_face',
            'train_face', 'face_card']
 
-# %% ../nbs/28b_teach_face.ipynb #03bcdfd3
+# %% ../nbs/28b_teach_face.ipynb #a938f3e5
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +18,13 @@ from .augment import step_generator
 from .bank import Bank
 from .core import BaseCfg, save_json
 from .data import ClipSet, to_float
+from .metrics import auc
 from .ours import card, save_net
 from .perceptual import FaceNet, face_crop, load_face_net
-from .teachers import TEACHER, auc, degrade, draw_move, frames_of, move, new_background, single
+from .teachers import TEACHER, degrade, draw_move, frames_of, move, new_background, single
 from .trainer import State, autocast, train, update
 
-FACE = replace(TEACHER, mtn_size=64, percept_width=16, steps=8000)  # aligned faces of 64 px, a quarter of VGG's width
+FACE = replace(TEACHER, percept_width=16, steps=2500)  # aligned faces of 64 px, a quarter of VGG's width
 
 # %% ../nbs/28b_teach_face.ipynb #17467870
 def cos_face(

@@ -6,7 +6,7 @@
 __all__ = ['GAZE', 'BARS', 'LIMITS', 'eye_truth', 'gaze_terms', 'GazeStage', 'see_gaze', 'angle', 'measure_gaze', 'mesh_eyes',
            'measure_gaze_real', 'iris_test', 'read_rt_gene', 'read_rt_bene', 'train_gaze', 'gaze_card']
 
-# %% ../nbs/28c_teach_gaze.ipynb #1ef652be
+# %% ../nbs/28c_teach_gaze.ipynb #b47caf22
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -18,13 +18,13 @@ from .bank import Bank
 from .core import BaseCfg, save_json
 from .data import ClipSet, to_float
 from .gaze import GazeLoss, GazeNet, eye_patches, gaze_angles, load_gaze_net, unroll
-from .metrics import correlation, eye_opening
+from .metrics import auc, correlation, eye_opening
 from .ours import card, save_net
 from .synthetic import render, sample_drivers, sample_identity
-from .teachers import TEACHER, auc, degrade, draw_move, frames_of, new_background, single
+from .teachers import TEACHER, degrade, draw_move, frames_of, new_background, single
 from .trainer import State, autocast, train, update
 
-GAZE = replace(TEACHER, mtn_width=16, steps=8000, lr=8e-4, lr_min=8e-8, warmup=800, wd=0.)  # a quarter of VGG's width
+GAZE = replace(TEACHER, mtn_width=16, steps=1000, lr=8e-4, lr_min=8e-8, warmup=100, wd=0.)  # a quarter of VGG's width
 
 # %% ../nbs/28c_teach_gaze.ipynb #786ff62d
 def eye_truth(
@@ -99,7 +99,7 @@ def measure_gaze(
     err, head = angle(gaze, true)[opened], angle(-P.split(pose)[1][..., 2], true)[opened]
     return dict(median_deg=err.median().item(), p90_deg=err.quantile(.9).item(), median_deg_head=head.median().item(), blink_auc=auc(blink[shut], blink[~shut]), frames=len(x))
 
-# %% ../nbs/28c_teach_gaze.ipynb #4fd20ee4
+# %% ../nbs/28c_teach_gaze.ipynb #59741d5c
 _EYES = ((33, 133, 468), (362, 263, 473))  # corners from left to right, iris of each eye
 
 def mesh_eyes(
@@ -130,7 +130,7 @@ def measure_gaze_real(
     per_clip = [correlation(a, b) for a, b in zip(seen, mesh)]
     seen, mesh, logit, shut = map(torch.cat, (seen, mesh, logit, shut))
     return dict(iris_correlation=correlation(seen, mesh), iris_correlation_median_clip=torch.tensor(per_clip).median().item(), iris_same_sign=sum(v > 0 for v in per_clip)/len(per_clip),
-                blink_auc=auc(logit[shut], logit[~shut]) if shut.any() else None, shut_eyes=int(shut.sum()), frames=len(shut))
+                blink_auc=auc(logit[shut], logit[~shut]), shut_eyes=int(shut.sum()), frames=len(shut))
 
 # %% ../nbs/28c_teach_gaze.ipynb #ca39874b
 def iris_test(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TEACHER', 'settings', 'find_bank', 'Together', 'draw_move', 'move', 'new_background', 'degrade', 'single',
-           'frames_of', 'auc']
+           'frames_of']
 
 # %% ../nbs/28_teachers.ipynb #25878ab7
 import math
@@ -20,10 +20,10 @@ from .core import BaseCfg, in_test, presets, project_root
 from .data import ClipSet
 from .perceptual import pink_noise
 
-# %% ../nbs/28_teachers.ipynb #f5a73b52
+# %% ../nbs/28_teachers.ipynb #b049105e
 TEACHER = replace(
-    presets['small'], size=96, groups=8, mtn_size=96, mtn_width=32, cross='none', flip=.5, bs=32, steps=6000, lr=1e-3, lr_kernel=0., lr_min=1e-6, warmup=200, betas=(.9, .999), wd=1e-2,
-    clip=1., ema=.998, log_every=50, snap_every=1000, save_every=500)
+    presets['small'], size=96, groups=8, mtn_size=64, mtn_width=32, cross='none', flip=.5, bs=32, steps=1200, lr=1e-3, lr_kernel=.03, lr_min=1e-6, warmup=50, betas=(.9, .999), wd=1e-2,
+    clip=1., ema=.998, log_every=50, snap_every=400, save_every=100)
 
 def settings(
     cfg:BaseCfg, # to start from
@@ -137,14 +137,3 @@ def frames_of(
     pick = lambda n: range(n) if not most or n <= most else torch.linspace(0, n-1, most).round().long().tolist()
     at = [(c, t) for c in clips for t in pick(c.frames)]
     return torch.stack([c.frame(t, size) for c, t in at]), torch.stack([c.pose[t] for c, t in at])
-
-# %% ../nbs/28_teachers.ipynb #e5d4ddef
-def auc(
-    high:Tensor, # (N,) scores of what should score high
-    low:Tensor, # (M,) of what should score low
-) -> float: # 1 told apart, 0.5 not at all
-    "Area under the ROC curve, by ranks"
-    if not len(high) or not len(low): raise ValueError(f'cannot tell {len(high)} from {len(low)}: both kinds are needed')
-    low = low.double().sort().values
-    below, up_to = (torch.searchsorted(low, high.double(), right=r).double().mean() for r in (False, True))
-    return ((below + up_to)/2/len(low)).item()
