@@ -6,7 +6,7 @@
 __all__ = ['GAZE', 'BARS', 'LIMITS', 'eye_truth', 'gaze_terms', 'GazeStage', 'see_gaze', 'angle', 'measure_gaze', 'mesh_eyes',
            'measure_gaze_real', 'iris_test', 'read_rt_gene', 'read_rt_bene', 'train_gaze', 'gaze_card']
 
-# %% ../nbs/28c_teach_gaze.ipynb #b47caf22
+# %% ../nbs/28c_teach_gaze.ipynb #b6164665
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -24,7 +24,7 @@ from .synthetic import render, sample_drivers, sample_identity
 from .teachers import TEACHER, degrade, draw_move, frames_of, new_background, single
 from .trainer import State, autocast, train, update
 
-GAZE = replace(TEACHER, mtn_width=16, steps=1000, lr=8e-4, lr_min=8e-8, warmup=100, wd=0.)  # a quarter of VGG's width
+GAZE = replace(TEACHER, mtn_width=16, steps=2000, lr=8e-4, lr_min=8e-8, warmup=200, wd=0.)  # a quarter of VGG's width
 
 # %% ../nbs/28c_teach_gaze.ipynb #786ff62d
 def eye_truth(
