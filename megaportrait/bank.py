@@ -93,7 +93,7 @@ class ShardJob:
         finally: torch.set_num_threads(threads)
         atomic_write(path, lambda p: save_file(d, p, dict(made_from=json.dumps(vars(self)))))
 
-# %% ../nbs/04a_bank.ipynb #f21338d2
+# %% ../nbs/04a_bank.ipynb #fb83d27f
 def made_from(
     path:Path, # a shard
 ) -> ShardJob:
@@ -123,6 +123,8 @@ def make_bank(
     if size % 8: raise ValueError(f'size {size} is not a multiple of 8, the block of JPEG; take {8*round(size/8)}')
     jobs = [(Path(root)/split/f'{k:06d}.safetensors', ShardJob(f'{seed} {split}', k, min(SHARD, people-k), frames, size)) for k in range(0, people, SHARD)]
     todo = [a for a in jobs if not _is_made(*a)]
+    try: (Path(root)/split).mkdir(parents=True, exist_ok=True)
+    except OSError as e: raise OSError(f'cannot write a bank to {root} ({e.strerror}); choose another folder') from e
     bar = tqdm(total=people, initial=people - sum(j.people for _, j in todo), desc=f'heads, {split}', unit='person', disable=not progress or not todo, mininterval=5)
     with bar, contextlib.ExitStack() as stack:
         if workers and todo: done = stack.enter_context(torch.multiprocessing.get_context('spawn').Pool(min(workers, len(todo)))).imap_unordered(_work, todo)

@@ -586,7 +586,7 @@ def _row(name, split, meta): return dict(clip=name, split=split) | {k: meta.get(
 @lru_cache
 def _versions(): return {k: version(k) for k in ('megaportrait', 'mediapipe', 'av')}
 
-# %% ../nbs/04_data.ipynb #aa15e8bd
+# %% ../nbs/04_data.ipynb #d4ebcc19
 @dataclass
 class Report:
     "What `prepare` did"
@@ -598,7 +598,7 @@ class Report:
 
     def __str__(self):
         n = Counter(r for r, _ in self.dropped.values())
-        lines = [f'{len(self.kept)} clips prepared ({self.frames["kept"]} frames), {self.there} were there, {len(self.dropped)} left out, in {self.out}']
+        lines = [f'{len(self.kept)} clip{"s"*(len(self.kept) != 1)} prepared ({self.frames["kept"]} frames), {self.there} were there, {len(self.dropped)} left out, in {self.out}']
         lines += [f'  {k}: {v} clip' + 's'*(v > 1) for k, v in n.most_common()]
         if bad := {k: v for k, v in self.frames.items() if k != 'kept'}: lines.append('frames left out of prepared clips: ' + ', '.join(f'{v} {k}' for k, v in bad.items()))
         return '\n'.join(lines + [f'  {k}: {why}' for k, (_, why) in self.dropped.items()])
