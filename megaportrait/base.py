@@ -25,7 +25,7 @@ from .motion import MotionEncoder
 from .warp import Share, to_canonical, to_driver, warp
 from .warp_generator import WarpGenerator
 
-# %% ../nbs/17_base.ipynb #54cad355
+# %% ../nbs/17_base.ipynb #23b9f050
 class BaseParts(nn.Module):
     "The networks of Fig. 2, and the two halves of Eq. 1: what a source needs, what a driving frame needs"
     def __init__(self, cfg:BaseCfg):
@@ -37,7 +37,6 @@ class BaseParts(nn.Module):
         self.warp_s, self.warp_d = WarpGenerator(cfg), WarpGenerator(cfg)
         self.g3d, self.g2d = G3d(cfg), G2d(cfg)
         size = cfg.vol_depth, cfg.vol_size, cfg.vol_size
-        self.eyes = nn.Linear(cfg.z_dim, 4) if cfg.w_eyes else None # what z says of gaze and blinks, for a loss
         self.share_s, self.share_d = (Share(size) if cfg.bodies else None for _ in range(2))
 
     def embed(

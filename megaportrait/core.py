@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# %% ../nbs/00_core.ipynb #5fcb5c7e
+# %% ../nbs/00_core.ipynb #74c6f8b8
 @dataclass(frozen=True, kw_only=True)
 class BaseCfg:
     "Hyper-parameters of the base model (Fig. 9, Sec. 4.1, App. B); the defaults are `base512`"
@@ -52,7 +52,6 @@ class BaseCfg:
     w_vgg:float = 20.                   # VGG19 features
     w_face:float = 4.                   # VGGFace features
     w_gaze:float = 0.                   # gaze network features (5 in the paper)
-    w_eyes:float = 0.                   # z tells gaze and blinks, as the gaze network sees them (off in the paper)
     w_adv:float = 1.                    # hinge, generator's side
     w_fm:float = 40.                    # feature matching
     w_cos:float = 2.                    # contrastive term, Eq. 7

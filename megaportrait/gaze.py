@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EYES', 'PATCH', 'HALF', 'eye_patches', 'gaze_angles', 'direction', 'unroll', 'harmonics', 'GazeNet', 'load_gaze_net',
-           'divergence', 'answers_apart', 'GazeLoss']
+           'divergence', 'GazeLoss']
 
 # %% ../nbs/21_gaze.ipynb #3b8af2c2
 import math
@@ -116,7 +116,7 @@ def load_gaze_net(
     "The trained gaze network, frozen"
     return load_net('gaze', GazeNet, path, device)
 
-# %% ../nbs/21_gaze.ipynb #0417e8d3
+# %% ../nbs/21_gaze.ipynb #b9577408
 def divergence(
     true:Tensor, # (...) logits
     pred:Tensor, # (...) logits
@@ -124,14 +124,6 @@ def divergence(
     "Kullback-Leibler, mean over coins: unlike a difference of probabilities it still pulls where `pred` is sure and wrong"
     bce, p = F.binary_cross_entropy_with_logits, true.sigmoid()
     return bce(pred, p) - bce(true, p)
-
-def answers_apart(
-    angles:Tensor, # (B, 2) radians
-    blink:Tensor, # (B, 2) logits
-    true, # of `GazeNet`
-) -> Tensor: # ()
-    "Angles by L1, blinks by divergence"
-    return (angles - true.angles).abs().sum(1).mean() + .5*divergence(true.blink, blink)
 
 class GazeLoss(nn.Module):
     "How differently two pictures look out of their eyes: a frozen gaze network's features and answers"
@@ -153,14 +145,4 @@ class GazeLoss(nn.Module):
         loss = self.features*sum(w*F.l1_loss(a, b) for w, a, b in zip(FACE_WEIGHTS, seen, goal, strict=True))
         if not self.outputs: return loss
         o, t = (self.net.answer(v[-1], pose) for v in (seen, goal))
-        return loss + answers_apart(o.angles, o.blink, t)
-
-    def told(
-        self,
-        eyes:Tensor, # (B, 4) two angles, two blinks, read from a descriptor
-        x:Tensor, # (B, 3, H, W) in [0, 1], the picture it describes
-        pose:Tensor, # (B, 4, 4)
-    ) -> Tensor: # ()
-        "How far four numbers are from what the network says of a picture"
-        with torch.no_grad(): t = self.net(x, pose)
-        return answers_apart(eyes[:, :2], eyes[:, 2:], t)
+        return loss + (o.angles - t.angles).abs().sum(1).mean() + .5*divergence(t.blink, o.blink)

@@ -181,16 +181,16 @@ def cycle_term(
     z_sd, z_s2d = model.motion(torch.cat([out.x_sd, out.x_s2d]), pose_d.repeat(2, 1, 1)).chunk(2)
     return contrastive_loss(z_sd, z_s2d, out.z_d, out.z_d2, cfg.s_cos, cfg.m_cos)
 
-# %% ../nbs/24_trainer.ipynb #7d3fa9ec
+# %% ../nbs/24_trainer.ipynb #4495ed2c
 class BaseStage:
     "Stage one: the base model (Sec. 3.1)"
     name = 'base'
-    weights = dict(vgg='w_vgg', face='w_face', gaze='w_gaze', eyes='w_eyes', adv='w_adv', fm='w_fm', cos='w_cos', l1='w_l1', l2='w_l2', volume='w_volume', mismatch='w_mismatch')
+    weights = dict(vgg='w_vgg', face='w_face', gaze='w_gaze', adv='w_adv', fm='w_fm', cos='w_cos', l1='w_l1', l2='w_l2', volume='w_volume', mismatch='w_mismatch')
 
     def nets(self, cfg:BaseCfg) -> dict: return dict(model=BaseModel(cfg), critic=Discriminator(cfg))
 
     def teachers(self, cfg:BaseCfg) -> dict:
-        return dict(percept=Perceptual(cfg)) | (dict(gaze=GazeLoss(load_gaze_net())) if cfg.w_gaze or cfg.w_eyes else {})
+        return dict(percept=Perceptual(cfg)) | (dict(gaze=GazeLoss(load_gaze_net())) if cfg.w_gaze else {})
 
     def save(self, folder:Path, st:State): save_model(folder, st.ema, st.cfg)
 
@@ -209,9 +209,6 @@ class BaseStage:
         cfg, fake, real = st.cfg, mask_foreground(out.x_sd, b['m_d']), mask_foreground(b['x_d'], b['m_d'])
         terms = st.teachers['percept'](fake, real, b['pose_d'])
         if cfg.w_gaze: terms['gaze'] = st.teachers['gaze'](fake, real, b['pose_d'])
-        if cfg.w_eyes:
-            z, x, pose = (torch.cat(o) for o in ((out.z_s, out.z_d), (b['x_s'], b['x_d']), (b['pose_s'], b['pose_d'])))
-            terms['eyes'] = st.teachers['gaze'].told(st.nets['model'].eyes(z), x, pose)
         if cfg.w_l1: terms['l1'] = pixel_loss(out.x_sd, b['x_d'])
         if cfg.w_l2: terms['l2'] = pixel_loss(out.x_sd, b['x_d'], squared=True)
         if cfg.w_volume: terms['volume'] = volume_loss(out.v_c, st.nets['model'].source(b['x_d'], out.z_d, b['pose_d'])['v_c'])
