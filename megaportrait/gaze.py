@@ -6,7 +6,7 @@
 __all__ = ['EYES', 'PATCH', 'HALF', 'eye_patches', 'gaze_angles', 'direction', 'unroll', 'harmonics', 'GazeNet', 'load_gaze_net',
            'divergence', 'GazeLoss']
 
-# %% ../nbs/21_gaze.ipynb #3b8af2c2
+# %% ../nbs/21_gaze.ipynb #42a20d91
 import math
 from types import SimpleNamespace
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .core import BaseCfg
 from .face import canonical_mesh
 from .ours import load_net
-from .perceptual import FACE_WEIGHTS, Vgg
+from .perceptual import FACE_WEIGHTS, Vgg, features_apart
 from .pose import RIGID, angles, apply, rotation, split
 
 # %% ../nbs/21_gaze.ipynb #63d18952
@@ -116,7 +116,7 @@ def load_gaze_net(
     "The trained gaze network, frozen"
     return load_net('gaze', GazeNet, path, device)
 
-# %% ../nbs/21_gaze.ipynb #b9577408
+# %% ../nbs/21_gaze.ipynb #28bfc28e
 def divergence(
     true:Tensor, # (...) logits
     pred:Tensor, # (...) logits
@@ -142,7 +142,7 @@ class GazeLoss(nn.Module):
     ) -> Tensor: # ()
         with torch.no_grad(): goal = self.net.look(target, pose)
         seen = self.net.look(pred, pose)
-        loss = self.features*sum(w*F.l1_loss(a, b) for w, a, b in zip(FACE_WEIGHTS, seen, goal, strict=True))
+        loss = self.features*features_apart(seen, goal, FACE_WEIGHTS)
         if not self.outputs: return loss
         o, t = (self.net.answer(v[-1], pose) for v in (seen, goal))
         return loss + (o.angles - t.angles).abs().sum(1).mean() + .5*divergence(t.blink, o.blink)

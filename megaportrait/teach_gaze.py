@@ -6,7 +6,7 @@
 __all__ = ['GAZE', 'BARS', 'LIMITS', 'eye_truth', 'gaze_terms', 'GazeStage', 'see_gaze', 'angle', 'measure_gaze', 'mesh_eyes',
            'measure_gaze_real', 'iris_test', 'read_rt_gene', 'read_rt_bene', 'train_gaze', 'gaze_card']
 
-# %% ../nbs/28c_teach_gaze.ipynb #b6164665
+# %% ../nbs/28c_teach_gaze.ipynb #a2fa7834
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -17,7 +17,7 @@ from .augment import draw_colours, recolour, step_generator
 from .bank import Bank
 from .core import BaseCfg, save_json
 from .data import ClipSet, to_float
-from .gaze import GazeLoss, GazeNet, eye_patches, gaze_angles, load_gaze_net, unroll
+from .gaze import EYES, GazeLoss, GazeNet, eye_patches, gaze_angles, load_gaze_net, unroll
 from .metrics import auc, correlation, eye_opening
 from .ours import card, save_net
 from .synthetic import render, sample_drivers, sample_identity
@@ -99,16 +99,16 @@ def measure_gaze(
     err, head = angle(gaze, true)[opened], angle(-P.split(pose)[1][..., 2], true)[opened]
     return dict(median_deg=err.median().item(), p90_deg=err.quantile(.9).item(), median_deg_head=head.median().item(), blink_auc=auc(blink[shut], blink[~shut]), frames=len(x))
 
-# %% ../nbs/28c_teach_gaze.ipynb #59741d5c
-_EYES = ((33, 133, 468), (362, 263, 473))  # corners from left to right, iris of each eye
+# %% ../nbs/28c_teach_gaze.ipynb #939937d4
+_IRIS = 468, 473  # of each of EYES
 
 def mesh_eyes(
     landmarks:Tensor, # (T, 478, 3)
 ) -> tuple[Tensor, Tensor]: # (T, 2) each: how open, and where the iris stands, in widths of the eye
     "Openness of the lids and place of the iris, by the face mesh"
     flat, iris = landmarks[..., :2], []
-    for eye in _EYES:
-        l, r, i = (flat[:, k] for k in eye)
+    for (l, r), i in zip(EYES, _IRIS):
+        l, r, i = (flat[:, k] for k in (l, r, i))
         w = r - l
         iris.append(((i - (l+r)/2)*w).sum(1)/w.square().sum(1))
     return eye_opening(flat), torch.stack(iris, 1)

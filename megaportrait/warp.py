@@ -30,7 +30,7 @@ def warp(
     "Sample `v` at `grid`, the circle of Eq. 1; positions are float32 also under autocast"
     with full_precision(v): return F.grid_sample(v.float(), grid.float(), padding_mode='border', align_corners=False).to(v.dtype)
 
-# %% ../nbs/11_warp.ipynb #b43f93e4
+# %% ../nbs/11_warp.ipynb #e3122370
 def bodies(
     pose:Tensor, # (B, 4, 4) of the head
 ) -> Tensor: # (B, 3, 4, 4)
@@ -57,31 +57,32 @@ def follow(
     share:Tensor|None = None, # (D, H, W, 3) of head, body and room in each; None: all is head
     back:bool = False, # by the inverse
 ) -> Tensor: # (B, D, H, W, 3)
-    "Where points get to that follow the three to their shares"
-    turn = invert if back else (lambda o: o)
-    if share is None: return apply(turn(pose), points.flatten(1, 3)).view(points.shape)
-    each = apply(turn(bodies(pose)), points.flatten(1, 3)[:, None]) # (B, 3, N, 3)
-    return (each*share.flatten(0, 2).T[..., None]).sum(1).view(points.shape)
+    "Where points get to that follow the three to their shares; positions are float32 also under autocast"
+    with full_precision(points):
+        pose, points = pose.float(), points.float()
+        turn = invert if back else (lambda o: o)
+        if share is None: return apply(turn(pose), points.flatten(1, 3)).view(points.shape)
+        each = apply(turn(bodies(pose)), points.flatten(1, 3)[:, None]) # (B, 3, N, 3)
+        return (each*share.flatten(0, 2).T[..., None]).sum(1).view(points.shape)
 
-# %% ../nbs/11_warp.ipynb #2059390a
+# %% ../nbs/11_warp.ipynb #abf0f996
 def to_canonical(
     pose_s:Tensor, # (B, 4, 4) source, head to camera
     flow:Tensor, # (B, D, H, W, 3) D_s, offsets at canonical points
     share:Tensor|None = None, # (D, H, W, 3) of head, body and room in each canonical point
 ) -> Tensor: # (B, D, H, W, 3) where each canonical point lies in the source's camera
     "The grid of w_s->: g(c) = T_s(c + D_s(c))"
-    with full_precision(flow): return follow(pose_s.float(), identity_grid(flow.shape[1:4], flow.device) + flow.float(), share)
+    return follow(pose_s, identity_grid(flow.shape[1:4], flow.device) + flow.float(), share)
 
-# %% ../nbs/11_warp.ipynb #a1d47169
+# %% ../nbs/11_warp.ipynb #8adf5dee
 def to_driver(
     pose_d:Tensor, # (B, 4, 4) driver, head to camera
     flow:Tensor, # (B, D, H, W, 3) D_d, offsets at canonical points
     share:Tensor|None = None, # (D, H, W, 3) of head, body and room in each point before the camera
 ) -> Tensor: # (B, D, H, W, 3) where each point before the driver's camera lies in the canonical space
     "The grid of w_->d: g(p) = q + D_d(q), q = T_d^-1(p)"
-    with full_precision(flow):
-        q = follow(pose_d.float(), identity_grid(flow.shape[1:4], flow.device).expand_as(flow), share, back=True)
-        return q + warp(flow.float().movedim(-1, 1), q).movedim(1, -1)
+    q = follow(pose_d, identity_grid(flow.shape[1:4], flow.device).expand_as(flow), share, back=True)
+    return q + warp(flow.float().movedim(-1, 1), q).movedim(1, -1)
 
 # %% ../nbs/11_warp.ipynb #f890fcd4
 def warp_portable(
