@@ -93,7 +93,7 @@ class ShardJob:
         finally: torch.set_num_threads(threads)
         atomic_write(path, lambda p: save_file(d, p, dict(made_from=json.dumps(vars(self)))))
 
-# %% ../nbs/04a_bank.ipynb #fb83d27f
+# %% ../nbs/04a_bank.ipynb #615dfb37
 def made_from(
     path:Path, # a shard
 ) -> ShardJob:
@@ -113,7 +113,7 @@ def make_bank(
     root:str|Path, # folder of the bank; what is there already stays
     people:int = 3000, # of this split; people of different splits never meet
     frames:int = 8, # of each
-    size:int = 96, # px, a multiple of 8
+    size:int = 128, # px, a multiple of 8
     split:str = 'train',
     seed:int = 0,
     workers:int = 0, # processes; 0: this one
@@ -198,7 +198,7 @@ class Bank(ClipSet):
         "One of the 478, in crop coordinates"
         return self.landmarks[:, :, LANDMARKS.index(k)]
 
-# %% ../nbs/04a_bank.ipynb #82720a96
+# %% ../nbs/04a_bank.ipynb #446bac26
 def eval_people(
     people:int, # in train
 ) -> int:
@@ -213,7 +213,7 @@ def main(
     p.add_argument('out', help='folder of the bank')
     p.add_argument('--people', type=int, default=3000, help='of split train; a tenth as many more are held out in split eval')
     p.add_argument('--frames', type=int, default=8, help='of each person')
-    p.add_argument('--size', type=int, default=96, help='side of the pictures, px')
+    p.add_argument('--size', type=int, default=128, help='side of the pictures, px')
     p.add_argument('--seed', type=int, default=0)
     p.add_argument('--workers', type=int, default=0, help='processes')
     a = p.parse_args(argv)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# %% ../nbs/00_core.ipynb #74c6f8b8
+# %% ../nbs/00_core.ipynb #531e5faa
 @dataclass(frozen=True, kw_only=True)
 class BaseCfg:
     "Hyper-parameters of the base model (Fig. 9, Sec. 4.1, App. B); the defaults are `base512`"
@@ -48,6 +48,7 @@ class BaseCfg:
     g2d_width:int = 512                 # after the projection
     g2d_blocks:int = 8                  # residual blocks at the volume's resolution
     g2d_ups:tuple = (256, 128, 64)      # one doubling and one residual block each
+    imagenet:bool = False               # E_mtn and the global branch start from ImageNet's ResNets (the authors' later code; off in the paper)
     # losses, Sec. 4.1
     w_vgg:float = 20.                   # VGG19 features
     w_face:float = 4.                   # VGGFace features
@@ -57,6 +58,7 @@ class BaseCfg:
     w_cos:float = 2.                    # contrastive term, Eq. 7
     w_l1:float = 0.                     # plain pixels
     w_l2:float = 0.                     # their squares
+    w_eyes:float = 0.                   # squares once more, over both eyes (EMOPortraits and MetaPortrait have such a term; off in the paper)
     w_volume:float = 0.                 # canonical volumes of one person agree (EMOPortraits; off in the paper)
     w_mismatch:float = 0.               # source and driver do not share an expression (EMOPortraits; off in the paper)
     s_cos:float = 5.                    # scale of the cosine distance, Eq. 6

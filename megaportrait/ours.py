@@ -70,25 +70,28 @@ def load_net(
     "A network of ours, ready for use"
     return open_net(path or fetch(ours[kind]), kind, make, device)
 
-# %% ../nbs/18a_ours.ipynb #531bc220
+# %% ../nbs/18a_ours.ipynb #b3daa260
 def card(
     kind:str,
     net:nn.Module,
     command:str, # that makes it again
     data:str, # what it learned from, in a sentence
-    metrics:dict, # measured numbers
+    metrics:list[dict], # measured numbers, with 'seed': of this network, then of its twins, the same with other seeds
     bars:dict, # name of a number to (what it must be, whether smaller is better)
     limits:str, # where it ends, in a sentence or two
 ) -> str: # markdown
     "The page that goes with a file"
     n = sum(p.numel() for p in net.parameters())
-    met = {k: metrics[k] <= bar if smaller else metrics[k] >= bar for k, (bar, smaller) in bars.items() if k in metrics}
-    missed = [k for k in bars if not met.get(k)]
+    met = lambda k, bar, smaller: all(k in m and (m[k] <= bar if smaller else m[k] >= bar) for m in metrics)
+    missed = [k for k, bar in bars.items() if not met(k, *bar)]
     show = lambda v: f'{v:.4g}' if isinstance(v, float) else str(v)
-    rows = [f'| {k} | {show(v)} | {"" if k not in bars else ("at most " if bars[k][1] else "at least ") + show(bars[k][0])} |' for k, v in metrics.items() if not isinstance(v, (dict, list))]
+    line = lambda *cells: '| ' + ' | '.join(cells) + ' |'
+    asked = lambda k: '' if k not in bars else ('at most ' if bars[k][1] else 'at least ') + show(bars[k][0])
+    rows = [line('', *(f"seed {m['seed']}" for m in metrics), 'bar'), line(*['---']*(len(metrics) + 2))]
+    rows += [line(k, *(show(m.get(k, '')) for m in metrics), asked(k)) for k, v in metrics[0].items() if k != 'seed' and not isinstance(v, (dict, list))]
     note = f"**Bars not met: {', '.join(missed)}.**\n\n" if missed else ''
     return (f'# {kind}\n\n{note}{n/1e6:.2f} million weights, half precision. Made by\n\n```\n{command}\n```\n\n## Learned from\n\n{data}\n\n## Measured\n\n'
-            + '\n'.join(['| | | bar |', '|---|---|---|', *rows]) + f'\n\n## Limits\n\n{limits}\n')
+            + '\n'.join(rows) + f'\n\n## Limits\n\n{limits}\n')
 
 def ship(
     path:str|Path, # of the network, as a run keeps it

@@ -181,7 +181,7 @@ class Motion:
         "The similarity from the canonical head to the camera"
         return P.similarity(P.rotation(self.yaw, self.pitch, self.roll), self.scale, self.shift)
 
-# %% ../nbs/02_synthetic.ipynb #e86c6f82
+# %% ../nbs/02_synthetic.ipynb #e7cc4991
 def make_motion(
     n:int = 1, # frames
     **kw, # any field of `Motion`, or one of `EXPRESSIONS`; numbers or tensors
@@ -199,10 +199,11 @@ def _wave(rng, t, rate, n=4):
     return torch.sin(1.1*y)
 
 def _blinks(rng, t):
-    "Closing in 80 ms, opening in 160 ms, every few seconds"
+    "Every few seconds lids close in 80 ms and open in 160 ms; half the times they rest in between"
     y, at = torch.zeros_like(t), rng.uniform(-.2, 2.)
     while at < t[-1] + 1:
-        y = torch.maximum(y, torch.minimum((t-at)/.08 + 1, 1 - (t-at-.06)/.16).clamp(0, 1)); at += rng.uniform(.8, 3.5)
+        shut = rng.choice((.06, rng.uniform(.5, 2.)))
+        y = torch.maximum(y, torch.minimum((t-at)/.08 + 1, 1 - (t-at-shut)/.16).clamp(0, 1)); at += shut + rng.uniform(.8, 3.5)
     return y
 
 def _saccades(rng, t, size):

@@ -45,7 +45,7 @@ class Naming(nn.Module):
     def forward(self, crop:Tensor) -> Tensor: # (B, 3, S, S) to (B, N) cosines
         return self.net.embed(crop) @ F.normalize(self.people, dim=1).T
 
-# %% ../nbs/28b_teach_face.ipynb #1120d3e0
+# %% ../nbs/28b_teach_face.ipynb #47a88ea7
 def vary_face(
     o:dict, # of `single`
     size:int, # px
@@ -59,7 +59,7 @@ def vary_face(
 
 class FaceStage:
     "The face network, which learns to name people"
-    name = 'face'
+    name, labels = 'face', ()
 
     def __init__(self, people:int): self.people = people
     def nets(self, cfg:BaseCfg) -> dict: return dict(model=Naming(FaceNet(cfg), self.people))
@@ -141,7 +141,7 @@ def train_face(
     save_json(Path(run)/'metrics.json', m)
     return m
 
-# %% ../nbs/28b_teach_face.ipynb #25ab00b6
+# %% ../nbs/28b_teach_face.ipynb #0e90aad2
 BARS = dict(auc=(.99, False))
 LIMITS = ('It has seen synthetic people only: what tells them apart (proportions, colour of skin, lips and eyes, brows, beards) is a small part of what tells real people apart. '
           'Use it to compare models with each other, never to recognise anybody.')
@@ -150,7 +150,8 @@ def face_card(
     net:FaceNet,
     metrics:dict, # of `train_face`
     command:str,
+    *twins:dict, # of the same training with other seeds
 ) -> str: # markdown
     "The page that goes with face.safetensors"
-    rows = metrics['synthetic'] | {f'real_{k}': v for k, v in metrics.get('real', {}).items()} | dict(steps=metrics['steps'], people_trained=metrics['people'], seed=metrics['seed'])
+    rows = [m['synthetic'] | {f'real_{k}': v for k, v in m.get('real', {}).items()} | dict(steps=m['steps'], people_trained=m['people'], seed=m['seed']) for m in (metrics, *twins)]
     return card('face', net, command, f"{metrics['people']} synthetic people of the bank (`python -m megaportrait.bank`), named by CosFace.", rows, BARS, LIMITS)

@@ -31,7 +31,7 @@ def pose_loss(
     p = torch.as_tensor(canonical_mesh(), dtype=true.dtype, device=true.device)[list(P.RIGID)]
     return (P.apply(pred, p) - P.apply(true, p)).abs().sum(-1).mean()
 
-# %% ../nbs/28a_teach_pose.ipynb #a10be1dc
+# %% ../nbs/28a_teach_pose.ipynb #1cb4fecf
 def vary_pose(
     o:dict, # of `single`
     gen:torch.Generator,
@@ -43,7 +43,7 @@ def vary_pose(
 
 class PoseStage:
     "The head-pose network"
-    name = 'pose'
+    name, labels = 'pose', ()
 
     def nets(self, cfg:BaseCfg) -> dict: return dict(model=PoseNet(cfg))
     def teachers(self, cfg:BaseCfg) -> dict: return {}
@@ -153,7 +153,7 @@ def train_pose(
     save_json(Path(run)/'metrics.json', m)
     return m
 
-# %% ../nbs/28a_teach_pose.ipynb #43a4f6fd
+# %% ../nbs/28a_teach_pose.ipynb #98a9d378
 def load_pose_net(
     path:str|Path = '', # of pose.safetensors; empty: where weights lie
     device:str|torch.device = 'cpu',
@@ -169,8 +169,9 @@ def pose_card(
     net:PoseNet,
     metrics:dict, # of `train_pose`
     command:str,
+    *twins:dict, # of the same training with other seeds
 ) -> str: # markdown
     "The page that goes with pose.safetensors"
     if metrics.get('share_real'): raise ValueError(f"this network learned from real clips (share {metrics['share_real']}); it is measured, not shipped")
-    rows = metrics['synthetic'] | {f'real_{k}': v for k, v in metrics.get('real', {}).items()} | {k: metrics[k] for k in ('steps', 'people', 'seed')}
+    rows = [m['synthetic'] | {f'real_{k}': v for k, v in m.get('real', {}).items()} | {k: m[k] for k in ('steps', 'people', 'seed')} for m in (metrics, *twins)]
     return card('pose', net, command, f"{metrics['people']} synthetic people of the bank (`python -m megaportrait.bank`), labels from the renderer.", rows, BARS, LIMITS)

@@ -20,9 +20,9 @@ from .core import BaseCfg, in_test, presets, project_root
 from .data import ClipSet
 from .perceptual import pink_noise
 
-# %% ../nbs/28_teachers.ipynb #b049105e
+# %% ../nbs/28_teachers.ipynb #c1bfa942
 TEACHER = replace(
-    presets['small'], size=96, groups=8, mtn_size=64, mtn_width=32, cross='none', flip=.5, bs=32, steps=1200, lr=1e-3, lr_kernel=.03, lr_min=1e-6, warmup=50, betas=(.9, .999), wd=1e-2,
+    presets['small'], size=128, groups=8, mtn_size=64, mtn_width=32, cross='none', flip=.5, bs=32, steps=1200, lr=1e-3, lr_kernel=.03, lr_min=1e-6, warmup=50, betas=(.9, .999), wd=1e-2,
     clip=1., ema=.998, log_every=50, snap_every=400, save_every=100)
 
 def settings(
@@ -120,12 +120,12 @@ def degrade(
     noise = torch.randn(x.shape, generator=generator).to(x)
     return torch.where(u[2] < 1/3, x + .06*u[1]*noise, x).clamp(0, 1)
 
-# %% ../nbs/28_teachers.ipynb #0469b3b2
+# %% ../nbs/28_teachers.ipynb #c99f2bd5
 def single(
     batch:dict, # of pairs, on the device, as `data.to_float` gives it
-) -> dict: # x, m, pose, clip, frame, flip
+) -> dict: # x, m, pose, clip, frame, flip, labels
     "Source and driver one after the other: 2 B pictures"
-    o = {k: torch.cat([batch[f'{k}_s'], batch[f'{k}_d']]) for k in ('x', 'm', 'pose', 'frame')}
+    o = {k[:-2]: torch.cat([v, batch[f'{k[:-2]}_d']]) for k, v in batch.items() if k.endswith('_s')}
     return o | {k: batch[k].repeat(2) for k in ('clip', 'flip')}
 
 def frames_of(

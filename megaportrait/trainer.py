@@ -7,7 +7,7 @@ __all__ = ['FREE', 'cosine', 'ema_update', 'State', 'optimiser', 'new_state', 's
            'update', 'autocast', 'in_game', 'adversarial_terms', 'cycle_term', 'BaseStage', 'processes',
            'interruptible', 'anywhere', 'check_finite', 'peak_memory', 'save_run', 'open_run', 'probe_batch', 'train']
 
-# %% ../nbs/24_trainer.ipynb #d4db5f65
+# %% ../nbs/24_trainer.ipynb #e0d5a7d6
 import contextlib, copy, json, math, resource, signal, threading, time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from .adversarial import Discriminator, feature_matching, frozen, hinge_d, hinge_g
 from .augment import augment_motion, augment_pair, step_generator
-from .base import BaseModel, channels_last, save_model
+from .base import BaseModel, channels_last, imagenet_start, save_model
 from .contrast import contrastive_loss, mismatch_loss, volume_loss
 from .core import BaseCfg, atomic_write, from_dict, load_json, pick_device, save_json, seed_everything, to_dict
 from .data import ClipSet, PairDataset, loader, to_float
-from .gaze import GazeLoss, load_gaze_net
+from .gaze import GazeLoss, eye_patches, load_gaze_net
 from .layers import power_iteration
 from .optim import Muon
 from .perceptual import Perceptual, mask_foreground, pixel_loss
@@ -181,13 +181,16 @@ def cycle_term(
     z_sd, z_s2d = model.motion(torch.cat([out.x_sd, out.x_s2d]), pose_d.repeat(2, 1, 1)).chunk(2)
     return contrastive_loss(z_sd, z_s2d, out.z_d, out.z_d2, cfg.s_cos, cfg.m_cos)
 
-# %% ../nbs/24_trainer.ipynb #4495ed2c
+# %% ../nbs/24_trainer.ipynb #6c1b93c1
 class BaseStage:
     "Stage one: the base model (Sec. 3.1)"
-    name = 'base'
-    weights = dict(vgg='w_vgg', face='w_face', gaze='w_gaze', adv='w_adv', fm='w_fm', cos='w_cos', l1='w_l1', l2='w_l2', volume='w_volume', mismatch='w_mismatch')
+    name, labels = 'base', ()  # what the loader gives beside pictures and poses
+    weights = dict(vgg='w_vgg', face='w_face', gaze='w_gaze', adv='w_adv', fm='w_fm', cos='w_cos', l1='w_l1', l2='w_l2', eyes='w_eyes', volume='w_volume', mismatch='w_mismatch')
 
-    def nets(self, cfg:BaseCfg) -> dict: return dict(model=BaseModel(cfg), critic=Discriminator(cfg))
+    def nets(self, cfg:BaseCfg) -> dict:
+        model = BaseModel(cfg)
+        if cfg.imagenet: imagenet_start(model)
+        return dict(model=model, critic=Discriminator(cfg))
 
     def teachers(self, cfg:BaseCfg) -> dict:
         return dict(percept=Perceptual(cfg)) | (dict(gaze=GazeLoss(load_gaze_net())) if cfg.w_gaze else {})
@@ -211,6 +214,7 @@ class BaseStage:
         if cfg.w_gaze: terms['gaze'] = st.teachers['gaze'](fake, real, b['pose_d'])
         if cfg.w_l1: terms['l1'] = pixel_loss(out.x_sd, b['x_d'])
         if cfg.w_l2: terms['l2'] = pixel_loss(out.x_sd, b['x_d'], squared=True)
+        if cfg.w_eyes: terms['eyes'] = pixel_loss(eye_patches(out.x_sd, b['pose_d']), eye_patches(b['x_d'], b['pose_d']), squared=True)
         if cfg.w_volume: terms['volume'] = volume_loss(out.v_c, st.nets['model'].source(b['x_d'], out.z_d, b['pose_d'])['v_c'])
         if cfg.w_mismatch: terms['mismatch'] = mismatch_loss(out.z_s, out.z_d)
         if in_game(st): terms |= adversarial_terms(st.nets['critic'], fake, real)
@@ -316,7 +320,7 @@ def probe_batch(
     fixed = PairDataset(pairs.clips, pairs.size, second=False, seed=0, flip=0., group=2)
     return next(iter(loader(fixed, n, workers=0)))
 
-# %% ../nbs/24_trainer.ipynb #c3b41944
+# %% ../nbs/24_trainer.ipynb #dc0d477a
 def train(
     cfg:BaseCfg,
     data:str|Path|ClipSet, # prepared folder, or clips
@@ -337,7 +341,7 @@ def train(
     clips.need_pose()
     st = new_state(stage, cfg, device, seed, rank, world)
     open_run(run, st, resume)
-    pairs = PairDataset(clips, cfg.size, second=cfg.cross == 'full', seed=seed, flip=cfg.flip, group=cfg.roll_group)
+    pairs = PairDataset(clips, cfg.size, second=cfg.cross == 'full', seed=seed, flip=cfg.flip, group=cfg.roll_group, labels=stage.labels)
     probe, batches = probe_batch(pairs), iter(loader(pairs, cfg.bs, st.step, cfg.steps, rank, world, workers))
     if cfg.compile: st.nets['model'].compile()
     due = lambda every: st.step % every == 0 or st.step == cfg.steps
