@@ -26,7 +26,7 @@ from .warp import Share, to_canonical, to_driver, warp
 from .warp_generator import WarpGenerator
 from .weights import load_state
 
-# %% ../nbs/17_base.ipynb #23b9f050
+# %% ../nbs/17_base.ipynb #fd108fbe
 class BaseParts(nn.Module):
     "The networks of Fig. 2, and the two halves of Eq. 1: what a source needs, what a driving frame needs"
     def __init__(self, cfg:BaseCfg):
@@ -37,6 +37,7 @@ class BaseParts(nn.Module):
         self.mix = conv(2, cfg.e_ch, cfg.e_ch, 1, sn=True, bias=False)
         self.warp_s, self.warp_d = WarpGenerator(cfg), WarpGenerator(cfg)
         self.g3d, self.g2d = G3d(cfg), G2d(cfg)
+        self.tell_lids = SNLinear(16*cfg.e_ch, 2) if cfg.w_blink else None
         size = cfg.vol_depth, cfg.vol_size, cfg.vol_size
         self.share_s, self.share_d = (Share(size) if cfg.bodies else None for _ in range(2))
 
@@ -47,6 +48,13 @@ class BaseParts(nn.Module):
     ) -> Tensor: # (B, E, 4, 4)
         "What a warp generator is told: how, and who"
         return self.mix((self.z_map(z).unflatten(1, (-1, 4, 4)) + e_s)/2)
+
+    def lids(
+        self,
+        z:Tensor, # (B, Z)
+    ) -> Tensor: # (B, 2) logits, + is shut
+        "Whether z shuts the eyes, for the loss that makes it say so (`w_blink`)"
+        return self.tell_lids(self.z_map(z))
 
     def source(
         self,

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# %% ../nbs/00_core.ipynb #531e5faa
+# %% ../nbs/00_core.ipynb #58abf08c
 @dataclass(frozen=True, kw_only=True)
 class BaseCfg:
     "Hyper-parameters of the base model (Fig. 9, Sec. 4.1, App. B); the defaults are `base512`"
@@ -58,7 +58,9 @@ class BaseCfg:
     w_cos:float = 2.                    # contrastive term, Eq. 7
     w_l1:float = 0.                     # plain pixels
     w_l2:float = 0.                     # their squares
-    w_eyes:float = 0.                   # squares once more, over both eyes (EMOPortraits and MetaPortrait have such a term; off in the paper)
+    w_eyes:float = 0.                   # squares once more, over both eyes (EMOPortraits and MetaPortrait have such terms; off in the paper)
+    w_mouth:float = 0.                  # and over the mouth
+    w_blink:float = 0.                  # z tells the lids, as the gaze network sees them (off in the paper)
     w_volume:float = 0.                 # canonical volumes of one person agree (EMOPortraits; off in the paper)
     w_mismatch:float = 0.               # source and driver do not share an expression (EMOPortraits; off in the paper)
     s_cos:float = 5.                    # scale of the cosine distance, Eq. 6

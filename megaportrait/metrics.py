@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['mse', 'psnr', 'ssim', 'closer_to', 'lpips', 'missing_lpips', 'Seen', 'see_faces', 'estimate_pose', 'pose_error',
-           'yaw_of', 'yaw_slope', 'mouth_opening', 'eye_opening', 'correlation', 'auc']
+           'yaw_of', 'yaw_slope', 'mouth_opening', 'eye_opening', 'correlation', 'auc', 'csim', 'ArcFace']
 
-# %% ../nbs/25_metrics.ipynb #0d499167
+# %% ../nbs/25_metrics.ipynb #6de50bcd
 from dataclasses import dataclass
 from functools import lru_cache
 import warnings
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from . import pose as P
-from .weights import load_state
+from .face import canonical_mesh
+from .perceptual import face_crop
+from .weights import IResNet50, load_state
 
 # %% ../nbs/25_metrics.ipynb #df4c03c6
 def mse(
@@ -180,3 +182,37 @@ def auc(
     if not len(high) or not len(low): return float('nan')
     below, up_to = (torch.searchsorted(low, high, right=r).double().mean() for r in (False, True))
     return ((below + up_to)/2/len(low)).item()
+
+# %% ../nbs/25_metrics.ipynb #4c05538e
+@torch.no_grad()
+def csim(
+    net:nn.Module, # of `load_face_net`, or `ArcFace`
+    a:Tensor, # (B, 3, H, W) in [0, 1]
+    pose_a:Tensor, # (B, 4, 4)
+    b:Tensor, # (B, 3, H, W)
+    pose_b:Tensor, # (B, 4, 4)
+) -> Tensor: # (B,) at most 1
+    "Cosine between the identities that two pictures show"
+    return (net(a, pose_a)*net(b, pose_b)).sum(1)
+
+# %% ../nbs/25_metrics.ipynb #e6bb142c
+_EYES, _MOUTH = (33, 133, 362, 263), (61, 291)  # corners, in the face mesh
+_APART, _ABOVE = 35.2, 4.4  # px of 112: between the eyes, and from them down to the middle
+
+class ArcFace(nn.Module):
+    "ArcFace's ResNet-50 on the aligned face; needs weights from outside"
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]): self.net = IResNet50()
+        self.net.load_state_dict(load_state('arcface'), strict=False)  # the reader has checked every key but the counters of batches
+        self.eval().requires_grad_(False)
+        mesh = torch.as_tensor(canonical_mesh())
+        eyes = mesh[list(_EYES)]
+        self.half = 56/_APART*(eyes[2:].mean(0) - eyes[:2].mean(0)).norm().item()
+        self.centre = (0., eyes[:, 1].mean().item() + _ABOVE/56*self.half, eyes[:, 2].mean().item())
+
+    def forward(self,
+        x:Tensor, # (B, 3, H, W) in [0, 1]
+        pose:Tensor, # (B, 4, 4) head to crop
+    ) -> Tensor: # (B, 512) of length one
+        return F.normalize(self.net(2*face_crop(x, pose, 112, self.centre, self.half) - 1), dim=1)

@@ -6,7 +6,7 @@
 __all__ = ['FACE', 'BARS', 'LIMITS', 'cos_face', 'Naming', 'vary_face', 'FaceStage', 'embed_all', 'verify', 'measure_face',
            'train_face', 'face_card']
 
-# %% ../nbs/28b_teach_face.ipynb #a938f3e5
+# %% ../nbs/28b_teach_face.ipynb #491338b7
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +24,9 @@ from .perceptual import FaceNet, face_crop, load_face_net
 from .teachers import TEACHER, degrade, draw_move, frames_of, move, new_background, single
 from .trainer import State, autocast, train, update
 
-FACE = replace(TEACHER, percept_width=16, steps=2500)  # aligned faces of 64 px, a quarter of VGG's width
+FACE = replace(TEACHER, percept_width=16, lr_kernel=0., steps=2500)  # aligned faces of 64 px, a quarter of VGG's width; no norms inside, so no Muon
 
-# %% ../nbs/28b_teach_face.ipynb #17467870
+# %% ../nbs/28b_teach_face.ipynb #400f64b7
 def cos_face(
     cos:Tensor, # (B, N) cosines between embeddings and people
     who:Tensor, # (B,) the right ones
@@ -40,22 +40,22 @@ class Naming(nn.Module):
     "A face network and a unit vector for each person it has to name; the second part is thrown away afterwards"
     def __init__(self, net:FaceNet, people:int):
         super().__init__()
-        self.net, self.people = net, nn.Parameter(torch.randn(people, net.out.out_features))
+        self.net, self.people = net, nn.Parameter(.02*torch.randn(people, net.out.out_features))  # short, so that a step of Adam turns them far
 
-    def forward(self, crop:Tensor) -> Tensor: # (B, 3, S, S) to (B, N) cosines
-        return self.net.embed(crop) @ F.normalize(self.people, dim=1).T
+    def forward(self, crop:Tensor) -> tuple[Tensor, Tensor]: # (B, 3, S, S) to embeddings (B, 128), cosines to all people (B, N)
+        e = self.net.embed(crop)
+        return e, e @ F.normalize(self.people, dim=1).T
 
-# %% ../nbs/28b_teach_face.ipynb #47a88ea7
+# %% ../nbs/28b_teach_face.ipynb #9e412de8
 def vary_face(
     o:dict, # of `single`
     size:int, # px
     gen:torch.Generator,
 ) -> Tensor: # (B, 3, size, size)
     "Faces cut out a little beside where they are, and made worse"
-    n = len(o['x'])
-    x = degrade(new_background(o['x'], o['m'], gen, .7, .5), gen, (.2, .2, .2, .02))
-    wrong = draw_move(n, gen, 6., .06, .04).to(x)
-    return face_crop(x, wrong @ o['pose'], size)
+    wrong = draw_move(len(o['x']), gen, 6., .06, .04).to(o['x'])
+    x, m = face_crop(torch.cat([o['x'], o['m']], 1), wrong @ o['pose'], size).split([3, 1], 1)
+    return degrade(new_background(x, m, gen, .7, .5), gen, (.2, .2, .2, .02))
 
 class FaceStage:
     "The face network, which learns to name people"
@@ -70,9 +70,11 @@ class FaceStage:
         "One update, and how many got their right name"
         o = single(to_float(batch, st.device))
         crop = vary_face(o, st.cfg.mtn_size, step_generator(st.seed, st.step))
-        with autocast(st): cos = st.nets['model'](crop)
-        loss = cos_face(cos.float(), o['clip'])
-        return dict(loss=loss.detach(), named=(cos.argmax(1) == o['clip']).float().mean(), g_norm=update(st, 'model', loss))
+        with autocast(st): e, cos = st.nets['model'](crop)
+        a, b = e.float().chunk(2)
+        name, match = cos_face(cos.float(), o['clip']), cos_face(a @ b.T, torch.arange(len(a), device=a.device))
+        loss = name + match
+        return dict(loss=loss.detach(), name=name.detach(), match=match.detach(), named=(cos.argmax(1) == o['clip']).float().mean(), g_norm=update(st, 'model', loss))
 
     def picture(self, st:State, probe:dict) -> list:
         "Fixed people as the network sees them: two frames each"

@@ -7,7 +7,7 @@ __all__ = ['FREE', 'cosine', 'ema_update', 'State', 'optimiser', 'new_state', 's
            'update', 'autocast', 'in_game', 'adversarial_terms', 'cycle_term', 'BaseStage', 'processes',
            'interruptible', 'anywhere', 'check_finite', 'peak_memory', 'save_run', 'open_run', 'probe_batch', 'train']
 
-# %% ../nbs/24_trainer.ipynb #e0d5a7d6
+# %% ../nbs/24_trainer.ipynb #fbf4c091
 import contextlib, copy, json, math, resource, signal, threading, time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -23,10 +23,10 @@ from .base import BaseModel, channels_last, imagenet_start, save_model
 from .contrast import contrastive_loss, mismatch_loss, volume_loss
 from .core import BaseCfg, atomic_write, from_dict, load_json, pick_device, save_json, seed_everything, to_dict
 from .data import ClipSet, PairDataset, loader, to_float
-from .gaze import GazeLoss, eye_patches, load_gaze_net
+from .gaze import GazeLoss, divergence, eye_patches, load_gaze_net
 from .layers import power_iteration
 from .optim import Muon
-from .perceptual import Perceptual, mask_foreground, pixel_loss
+from .perceptual import Perceptual, mask_foreground, mouth_patch, pixel_loss
 from .viz import read_log, save_grid
 
 # %% ../nbs/24_trainer.ipynb #b0dea8f0
@@ -181,11 +181,11 @@ def cycle_term(
     z_sd, z_s2d = model.motion(torch.cat([out.x_sd, out.x_s2d]), pose_d.repeat(2, 1, 1)).chunk(2)
     return contrastive_loss(z_sd, z_s2d, out.z_d, out.z_d2, cfg.s_cos, cfg.m_cos)
 
-# %% ../nbs/24_trainer.ipynb #6c1b93c1
+# %% ../nbs/24_trainer.ipynb #98dcd846
 class BaseStage:
     "Stage one: the base model (Sec. 3.1)"
     name, labels = 'base', ()  # what the loader gives beside pictures and poses
-    weights = dict(vgg='w_vgg', face='w_face', gaze='w_gaze', adv='w_adv', fm='w_fm', cos='w_cos', l1='w_l1', l2='w_l2', eyes='w_eyes', volume='w_volume', mismatch='w_mismatch')
+    weights = dict(vgg='w_vgg', face='w_face', gaze='w_gaze', adv='w_adv', fm='w_fm', cos='w_cos', l1='w_l1', l2='w_l2', eyes='w_eyes', mouth='w_mouth', blink='w_blink', volume='w_volume', mismatch='w_mismatch')
 
     def nets(self, cfg:BaseCfg) -> dict:
         model = BaseModel(cfg)
@@ -193,7 +193,7 @@ class BaseStage:
         return dict(model=model, critic=Discriminator(cfg))
 
     def teachers(self, cfg:BaseCfg) -> dict:
-        return dict(percept=Perceptual(cfg)) | (dict(gaze=GazeLoss(load_gaze_net())) if cfg.w_gaze else {})
+        return dict(percept=Perceptual(cfg)) | (dict(gaze=GazeLoss(load_gaze_net())) if cfg.w_gaze or cfg.w_blink else {})
 
     def save(self, folder:Path, st:State): save_model(folder, st.ema, st.cfg)
 
@@ -214,7 +214,12 @@ class BaseStage:
         if cfg.w_gaze: terms['gaze'] = st.teachers['gaze'](fake, real, b['pose_d'])
         if cfg.w_l1: terms['l1'] = pixel_loss(out.x_sd, b['x_d'])
         if cfg.w_l2: terms['l2'] = pixel_loss(out.x_sd, b['x_d'], squared=True)
-        if cfg.w_eyes: terms['eyes'] = pixel_loss(eye_patches(out.x_sd, b['pose_d']), eye_patches(b['x_d'], b['pose_d']), squared=True)
+        for part, patch in (('eyes', eye_patches), ('mouth', mouth_patch)):
+            if getattr(cfg, f'w_{part}'): terms[part] = pixel_loss(patch(out.x_sd, b['pose_d']), patch(b['x_d'], b['pose_d']), squared=True)
+        if cfg.w_blink:
+            z, x, pose = (torch.cat(o) for o in ((out.z_s, out.z_d), (b['x_s'], b['x_d']), (b['pose_s'], b['pose_d'])))
+            with torch.no_grad(): seen = st.teachers['gaze'].net(x, pose).blink
+            terms['blink'] = divergence(seen, st.nets['model'].lids(z))
         if cfg.w_volume: terms['volume'] = volume_loss(out.v_c, st.nets['model'].source(b['x_d'], out.z_d, b['pose_d'])['v_c'])
         if cfg.w_mismatch: terms['mismatch'] = mismatch_loss(out.z_s, out.z_d)
         if in_game(st): terms |= adversarial_terms(st.nets['critic'], fake, real)

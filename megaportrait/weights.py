@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VGG16', 'VGG19', 'registry', 'Entry', 'cache_dir', 'folders', 'find', 'fetch', 'check_digest', 'read_tensors',
-           'form_of', 'check_form', 'conv_names', 'load_state', 'table']
+           'form_of', 'check_form', 'conv_names', 'IBlock', 'IResNet50', 'load_state', 'table']
 
 # %% ../nbs/18_weights.ipynb #dcf8f99d
 import hashlib, os, pickle, urllib.error, urllib.request
@@ -160,7 +160,7 @@ def _read_vggface(sd, where):
     if kind == 'bgr': out['conv1_1.weight'] = out['conv1_1.weight'].flip(1)
     return out
 
-# %% ../nbs/18_weights.ipynb #ecefdd91
+# %% ../nbs/18_weights.ipynb #6ff748ff
 def _eyes_form(rt_gene):
     "RT-GENE: two trunks, a head each, gaze after both and the head pose; RT-BENE: two trunks, one head"
     trunk = lambda: _models().vgg16().features
@@ -172,6 +172,29 @@ def _eyes_form(rt_gene):
         return net
     return form_of(make)
 
+class IBlock(nn.Module):
+    "Residual block of ArcFace's ResNets: norm, 3x3, norm, PReLU, 3x3, norm, beside a shortcut"
+    def __init__(self, i:int, o:int, stride:int):
+        super().__init__()
+        self.bn1, self.conv1, self.bn2 = nn.BatchNorm2d(i), nn.Conv2d(i, o, 3, 1, 1, bias=False), nn.BatchNorm2d(o)
+        self.prelu, self.conv2, self.bn3 = nn.PReLU(o), nn.Conv2d(o, o, 3, stride, 1, bias=False), nn.BatchNorm2d(o)
+        self.downsample = nn.Sequential(nn.Conv2d(i, o, 1, stride, bias=False), nn.BatchNorm2d(o)) if stride > 1 or i != o else nn.Identity()
+    def forward(self, x): return self.bn3(self.conv2(self.prelu(self.bn2(self.conv1(self.bn1(x)))))) + self.downsample(x)
+
+class IResNet50(nn.Module):
+    "ArcFace's ResNet-50: (B, 3, 112, 112) in [-1, 1] to embeddings (B, 512)"
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1, self.prelu, i = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64), 64
+        for k, n in enumerate((3, 4, 14, 3), 1):
+            o = 32 << k
+            self.add_module(f'layer{k}', nn.Sequential(IBlock(i, o, 2), *(IBlock(o, o, 1) for _ in range(n-1)))); i = o
+        self.bn2, self.fc, self.features = nn.BatchNorm2d(512), nn.Linear(512*7*7, 512), nn.BatchNorm1d(512)
+    def forward(self, x):
+        x = self.prelu(self.bn1(self.conv1(x)))
+        for k in (1, 2, 3, 4): x = getattr(self, f'layer{k}')(x)
+        return self.features(self.fc(self.bn2(x).flatten(1)))
+
 def _strict(form):
     "A reader that keeps the file's names"
     return lambda sd, where: check_form(sd, form(), where)
@@ -181,7 +204,7 @@ def _torchvision(name): return _strict(lambda: form_of(getattr(_models(), name))
 def _inception():
     return form_of(lambda: _models().inception_v3(num_classes=1008, aux_logits=False, init_weights=False))
 
-# %% ../nbs/18_weights.ipynb #fa5e24ff
+# %% ../nbs/18_weights.ipynb #06bbd881
 _TV, _RT = 'https://download.pytorch.org/models/', 'https://github.com/Tobias-Fischer/rt_gene'
 _tv = lambda name, file, needed, instead, read=None: Entry(
     name=name, file=file, source=_TV+file, url=_TV+file, licence='BSD-3-Clause code; trained on ImageNet (research use)', needed=needed, instead=instead,
@@ -199,6 +222,8 @@ registry: dict[str, Entry] = {e.name: e for e in (
     Entry(name='inception', file='pt_inception-2015-12-05-6726825d.pth', source='https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights',
           url='https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth', licence='Apache-2.0',
           needed='the FID metric', instead='read the other metrics', digest='sha256:6726825d', read=_strict(_inception)),
+    Entry(name='arcface', file='arcface_r50.pth', source='https://github.com/deepinsight/insightface/tree/master/recognition/arcface_torch', licence='research only',
+          needed='identity as the field measures it (backbone.pth of ms1mv3_arcface_r50_fp16, under this name)', instead='our own face network', read=_strict(lambda: form_of(IResNet50))),
     Entry(name='rt_gene', file='gaze_model_pytorch_vgg16_prl_mpii_allsubjects1.model', source=_RT, licence='CC BY-NC-SA 4.0', needed="the paper's gaze loss",
           url='https://imperialcollegelondon.box.com/shared/static/6rvctw7wmkpl7a9bw9hm1b9b7dwntfut.model',
           instead='w_gaze=0, or our own gaze network', digest='md5:ae435739673411940eed18c98c29bfb1', read=_strict(lambda: _eyes_form(True))),
