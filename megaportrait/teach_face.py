@@ -46,7 +46,7 @@ class Naming(nn.Module):
         e = self.net.embed(crop)
         return e, e @ F.normalize(self.people, dim=1).T
 
-# %% ../nbs/28b_teach_face.ipynb #9e412de8
+# %% ../nbs/28b_teach_face.ipynb #4b563a52
 def vary_face(
     o:dict, # of `single`
     size:int, # px
@@ -67,7 +67,7 @@ class FaceStage:
     def save(self, folder:Path, st:State): save_net(folder/'face.safetensors', st.ema.net, 'face', st.cfg)
 
     def step(self, st:State, batch:dict) -> dict:
-        "One update, and how many got their right name"
+        "One update by both tasks, naming people and matching two pictures of one; and how many got their right name"
         o = single(to_float(batch, st.device))
         crop = vary_face(o, st.cfg.mtn_size, step_generator(st.seed, st.step))
         with autocast(st): e, cos = st.nets['model'](crop)

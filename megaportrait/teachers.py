@@ -20,7 +20,7 @@ from .core import BaseCfg, in_test, presets, project_root
 from .data import ClipSet
 from .perceptual import pink_noise
 
-# %% ../nbs/28_teachers.ipynb #c1bfa942
+# %% ../nbs/28_teachers.ipynb #fd9ffa25
 TEACHER = replace(
     presets['small'], size=128, groups=8, mtn_size=64, mtn_width=32, cross='none', flip=.5, bs=32, steps=1200, lr=1e-3, lr_kernel=.03, lr_min=1e-6, warmup=50, betas=(.9, .999), wd=1e-2,
     clip=1., ema=.998, log_every=50, snap_every=400, save_every=100)
@@ -38,14 +38,13 @@ def settings(
 
 def find_bank(
     root:str|Path, # of the bank; empty: runs/bank
-    cfg:BaseCfg,
     people:int = 3000, # to render where there is none
     workers:int = 2, # processes that render
 ) -> Path:
     "The folder of the bank; rendered first where there is none"
     root = Path(root) if root else project_root()/'runs'/'bank'
     for split, n in dict(eval=eval_people(people), train=people).items():
-        if not any((root/split).glob('*.safetensors')): make_bank(root, n, size=cfg.size, split=split, workers=workers)
+        if not any((root/split).glob('*.safetensors')): make_bank(root, n, split=split, workers=workers)
     return root
 
 # %% ../nbs/28_teachers.ipynb #adf396c6
