@@ -204,7 +204,7 @@ def _torchvision(name): return _strict(lambda: form_of(getattr(_models(), name))
 def _inception():
     return form_of(lambda: _models().inception_v3(num_classes=1008, aux_logits=False, init_weights=False))
 
-# %% ../nbs/18_weights.ipynb #06bbd881
+# %% ../nbs/18_weights.ipynb #d5270826
 _TV, _RT = 'https://download.pytorch.org/models/', 'https://github.com/Tobias-Fischer/rt_gene'
 _tv = lambda name, file, needed, instead, read=None: Entry(
     name=name, file=file, source=_TV+file, url=_TV+file, licence='BSD-3-Clause code; trained on ImageNet (research use)', needed=needed, instead=instead,
@@ -212,10 +212,10 @@ _tv = lambda name, file, needed, instead, read=None: Entry(
 _init = "leave it off, networks then start from random numbers"
 
 registry: dict[str, Entry] = {e.name: e for e in (
-    _tv('vgg19', 'vgg19-dcbb9e9d.pth', 'the perceptual loss', "percept='random'", _read_vgg19),
+    _tv('vgg19', 'vgg19-dcbb9e9d.pth', 'the perceptual loss', "percept='face', our own", _read_vgg19),
     Entry(name='vggface', file='vgg_face_dag.pth', source='https://www.robots.ox.ac.uk/~albanie/pytorch-models.html',
           url='https://www.robots.ox.ac.uk/~albanie/models/pytorch-mcn/vgg_face_dag.pth', licence='CC BY-NC 4.0 (weights)', needed='the perceptual loss on faces',
-          instead="percept='random'", read=_read_vggface),
+          instead="percept='face', our own", read=_read_vggface),
     _tv('resnet18', 'resnet18-f37072fd.pth', 'an ImageNet start of the motion encoder', _init),
     _tv('resnet50', 'resnet50-0676ba61.pth', 'an ImageNet start of the global appearance branch', _init),
     _tv('alexnet', 'alexnet-owt-7be5be79.pth', 'the LPIPS metric (its linear layers come with the lpips package)', 'read PSNR and SSIM'),

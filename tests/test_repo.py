@@ -166,3 +166,12 @@ def test_readme_commands_name_what_exists(capsys):
             known = set(re.findall(r"^(\w+):", "".join(cell["source"]), re.M))
             given = {words[i+1] for i, o in enumerate(words) if o == "-p"}
             assert given <= known, f"{words[1]} has no parameter {given-known}"
+
+
+def test_our_weights_lie_here_with_their_cards():
+    found = sorted((ROOT/"data"/"weights").glob("*.safetensors"))
+    assert [p.stem for p in found] == ["face", "gaze", "pose"]
+    assert sum(p.stat().st_size for p in found) <= 20e6
+    for p in found:
+        card = p.with_suffix(".md").read_text(encoding="utf-8")
+        assert "| seed 0 | seed 1 | bar |" in card and "not met" not in card, f"{p.stem}: {card[:200]}"
