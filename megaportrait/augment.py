@@ -6,13 +6,13 @@
 __all__ = ['step_generator', 'colour_map', 'recolour', 'draw_colours', 'jitter', 'augment_pair', 'tps_nodes', 'tps_basis',
            'eyes_in_crop', 'tps_flow', 'tps_warp', 'draw_nodes', 'augment_motion']
 
-# %% ../nbs/05_augment.ipynb #d6602fb8
+# %% ../nbs/05_augment.ipynb #e61f31b0
 import torch
 import torch.nn.functional as F
 from functools import lru_cache
 from torch import Tensor
 from .core import BaseCfg
-from .face import canonical_mesh
+from .face import eye_centres
 from .pose import angles, apply, rotation, split
 
 # %% ../nbs/05_augment.ipynb #1a866489
@@ -123,17 +123,14 @@ def tps_basis(
     n = tps_nodes(cells).to(p)
     return torch.cat([_phi(p, n), _affine(p)], -1) @ _solution(cells).to(p)
 
-# %% ../nbs/05_augment.ipynb #a313fb2b
-_EYE_CORNERS = ((33, 133), (362, 263)) # of the face mesh
-
+# %% ../nbs/05_augment.ipynb #0a6aaecd
 def eyes_in_crop(
     pose:Tensor, # (B, 4, 4) head to camera
     zoom:float = 2., # of the motion encoder's crop
     centre:tuple = (0., .1, 0.), # head point in its middle
 ) -> Tensor: # (B, 2, 2) xy in crop coordinates, the eye at the left of a facing head first
     "Where the eyes are in the motion encoder's crop"
-    mesh = torch.from_numpy(canonical_mesh()).to(pose)
-    eyes = torch.stack([mesh[list(o)].mean(0) for o in _EYE_CORNERS]) - pose.new_tensor(centre)
+    eyes = eye_centres().to(pose) - pose.new_tensor(centre)
     R = split(pose)[1]
     roll = angles(R)[2]
     upright = rotation(0*roll, 0*roll, -roll) @ R

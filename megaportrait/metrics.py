@@ -6,7 +6,7 @@
 __all__ = ['mse', 'psnr', 'ssim', 'closer_to', 'lpips', 'missing_lpips', 'Seen', 'see_faces', 'estimate_pose', 'pose_error',
            'yaw_of', 'yaw_slope', 'mouth_opening', 'eye_opening', 'correlation', 'auc', 'csim', 'ArcFace']
 
-# %% ../nbs/25_metrics.ipynb #6de50bcd
+# %% ../nbs/25_metrics.ipynb #53643f33
 from dataclasses import dataclass
 from functools import lru_cache
 import warnings
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from . import pose as P
-from .face import canonical_mesh
+from .face import EYES, eye_centres
 from .perceptual import face_crop
 from .weights import IResNet50, load_state
 
@@ -149,7 +149,7 @@ def yaw_slope(
     med = lambda v: v.quantile(.5).item() if len(v) else float('nan')
     return dict(slope=slope.item(), offset=med(p - slope*t), error=med((p - t).abs()), found=ok.float().mean().item())
 
-# %% ../nbs/25_metrics.ipynb #713651ec
+# %% ../nbs/25_metrics.ipynb #585bd25a
 def _gap(x, a, b): return (x[:, a] - x[:, b]).norm(dim=-1)
 
 def mouth_opening(
@@ -158,11 +158,13 @@ def mouth_opening(
     "Gap between the inner lips"
     return _gap(landmarks, 13, 14)/_gap(landmarks, 10, 152)
 
+_LIDS = ((159, 145), (386, 374))  # middle of the upper and of the lower one, of each of EYES
+
 def eye_opening(
     landmarks:Tensor, # (B, 478, 3)
 ) -> Tensor: # (B, 2) share of the eye's width; the eye on the picture's left first
     "Gap between the lids"
-    return torch.stack([_gap(landmarks, 159, 145)/_gap(landmarks, 33, 133), _gap(landmarks, 386, 374)/_gap(landmarks, 362, 263)], 1)
+    return torch.stack([_gap(landmarks, *lids)/_gap(landmarks, *corners) for lids, corners in zip(_LIDS, EYES)], 1)
 
 def correlation(
     a:Tensor, # (N,)
@@ -195,8 +197,7 @@ def csim(
     "Cosine between the identities that two pictures show"
     return (net(a, pose_a)*net(b, pose_b)).sum(1)
 
-# %% ../nbs/25_metrics.ipynb #e6bb142c
-_EYES, _MOUTH = (33, 133, 362, 263), (61, 291)  # corners, in the face mesh
+# %% ../nbs/25_metrics.ipynb #e152d303
 _APART, _ABOVE = 35.2, 4.4  # px of 112: between the eyes, and from them down to the middle
 
 class ArcFace(nn.Module):
@@ -206,10 +207,9 @@ class ArcFace(nn.Module):
         with torch.random.fork_rng(devices=[]): self.net = IResNet50()
         self.net.load_state_dict(load_state('arcface'), strict=False)  # the reader has checked every key but the counters of batches
         self.eval().requires_grad_(False)
-        mesh = torch.as_tensor(canonical_mesh())
-        eyes = mesh[list(_EYES)]
-        self.half = 56/_APART*(eyes[2:].mean(0) - eyes[:2].mean(0)).norm().item()
-        self.centre = (0., eyes[:, 1].mean().item() + _ABOVE/56*self.half, eyes[:, 2].mean().item())
+        eyes = eye_centres()
+        self.half = 56/_APART*(eyes[1] - eyes[0]).norm().item()
+        self.centre = (0., eyes[0, 1].item() + _ABOVE/56*self.half, eyes[0, 2].item())
 
     def forward(self,
         x:Tensor, # (B, 3, H, W) in [0, 1]

@@ -6,7 +6,7 @@
 __all__ = ['FACE', 'BARS', 'LIMITS', 'cos_face', 'Naming', 'vary_face', 'FaceStage', 'embed_all', 'verify', 'measure_face',
            'train_face', 'face_card']
 
-# %% ../nbs/28b_teach_face.ipynb #491338b7
+# %% ../nbs/28b_teach_face.ipynb #87f9521a
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from .perceptual import FaceNet, face_crop, load_face_net
 from .teachers import TEACHER, degrade, draw_move, frames_of, move, new_background, single
 from .trainer import State, autocast, train, update
 
-FACE = replace(TEACHER, percept_width=16, lr_kernel=0., steps=2500)  # aligned faces of 64 px, a quarter of VGG's width; no norms inside, so no Muon
+FACE = replace(TEACHER, percept_width=16, lr_kernel=0., steps=4000)  # aligned faces of 64 px, a quarter of VGG's width; no norms inside, so no Muon
 
 # %% ../nbs/28b_teach_face.ipynb #400f64b7
 def cos_face(

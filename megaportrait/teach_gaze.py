@@ -7,7 +7,7 @@ __all__ = ['GAZE', 'EYE', 'SHUT', 'BARS', 'LIMITS', 'gaze_terms', 'GazeStage', '
            'mesh_labels', 'MeshEyes', 'MeshEyesSet', 'measure_gaze_real', 'iris_test', 'read_rt_gene', 'read_rt_bene',
            'train_gaze', 'gaze_card']
 
-# %% ../nbs/28c_teach_gaze.ipynb #e14fb8b9
+# %% ../nbs/28c_teach_gaze.ipynb #7219079b
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,8 @@ from .augment import draw_colours, recolour, step_generator
 from .bank import Bank
 from .core import BaseCfg, save_json
 from .data import Clip, ClipSet, to_float
-from .gaze import EYES, GazeLoss, GazeNet, direction, eye_patches, gaze_angles, load_gaze_net, unroll
+from .face import EYES
+from .gaze import GazeLoss, GazeNet, direction, eye_patches, gaze_angles, load_gaze_net, unroll
 from .metrics import auc, correlation, eye_opening
 from .ours import card, save_net
 from .synthetic import render, sample_drivers, sample_identity
