@@ -107,19 +107,19 @@ class BaseCfg:
         "Side of the feature volume"
         return self.size >> (len(self.app_widths) - 1)
 
-# %% ../nbs/00_core.ipynb #e9bb8deb
+# %% ../nbs/00_core.ipynb #17060ec1
 presets: dict[str, BaseCfg] = dict(
     base512=BaseCfg(),
     base256=BaseCfg(size=256, bs=24, steps=200_000, warp_factors=((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 1, 1))),
     small=BaseCfg(
         size=128, groups=8, vol_ch=48, app_widths=(32, 64, 128), global_size=128, global_width=32, global_layers=(2, 2, 2, 2), e_ch=256,
         mtn_size=128, mtn_width=32, warp_widths=(256, 128, 64, 32, 16), warp_factors=((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 1, 1)), bodies=True,
-        g3d_widths=(64, 96, 128), g3d_residual=True, g2d_width=256, g2d_blocks=4, g2d_ups=(128, 64), w_l1=10., percept='face',
+        g3d_widths=(64, 96, 128), g3d_residual=True, g2d_width=256, g2d_blocks=4, g2d_ups=(128, 64), w_l1=10., w_vgg=2., w_face=.3, percept='face',
         percept_width=16, percept_scales=3, disc_width=32, bs=16, steps=20_000, snap_every=500),
     tiny=BaseCfg(
         size=64, groups=2, vol_ch=16, vol_depth=8, app_widths=(16, 32, 64), app_blocks3d=1, global_size=64, global_width=16,
         global_layers=(1, 1, 1, 1), e_ch=64, mtn_size=64, mtn_width=8, warp_widths=(32, 16, 16), warp_factors=((2, 2, 2), (1, 2, 2)), bodies=True,
-        g3d_widths=(16, 16, 16), g3d_residual=True, g3d_place=True, g2d_width=64, g2d_blocks=2, g2d_ups=(32, 16), w_l1=20., w_l2=300., w_vgg=4.,
+        g3d_widths=(16, 16, 16), g3d_residual=True, g3d_place=True, g2d_width=64, g2d_blocks=2, g2d_ups=(32, 16), w_l1=20., w_l2=300., w_vgg=.3, w_face=.05,
         w_adv=.25, w_fm=10., w_cos=.5, game_from=.93, w_gaze=0., percept='face', percept_width=16, percept_scales=2, disc_width=12, disc_strides=(2, 2, 1),
         bs=8, steps=1700, lr=3e-3, lr_d=4e-4, lr_kernel=.03, warmup=50, betas=(.9, .99), ema=.99, log_every=10, snap_every=300, save_every=300),
 )
