@@ -6,7 +6,7 @@
 __all__ = ['POSE', 'BINS', 'BARS', 'LIMITS', 'pose_loss', 'vary_pose', 'PoseStage', 'draw_axes', 'predict_poses', 'compare_poses',
            'show_by_yaw', 'measure_pose', 'train_pose', 'load_pose_net', 'pose_card']
 
-# %% ../nbs/28a_teach_pose.ipynb #8b1ab1fb
+# %% ../nbs/28a_teach_pose.ipynb #9cf9f59a
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -23,7 +23,7 @@ from .ours import card, load_net, save_net
 from .teachers import TEACHER, Together, degrade, draw_move, frames_of, move, new_background, single
 from .trainer import State, autocast, train, update
 
-POSE = replace(TEACHER, size=64)  # what the network sees anyway
+POSE = replace(TEACHER, size=96)  # half as much again as the network sees
 
 # %% ../nbs/28a_teach_pose.ipynb #678c50ab
 def pose_loss(
