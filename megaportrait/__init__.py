@@ -3,6 +3,12 @@ __version__ = "0.1.0"
 
 
 def load(name, device="cpu"):
-    "A trained model, ready for use: a run folder, or the name of weights that the repository ships"
-    from .base import load_model
-    return load_model(name, device)
+    "A trained model of any stage, ready for use: a run folder, or the name of weights that the repository ships"
+    from importlib import import_module
+    from .base import model_folder
+    from .core import load_json
+    folder = model_folder(name)
+    home = dict(base="base")  # stage and the module that loads it
+    stage = load_json(folder/"config.json").get("stage", "base")
+    if stage not in home: raise ValueError(f"{folder}/config.json is of stage '{stage}', which this version does not know; it knows {', '.join(home)}")
+    return import_module(f".{home[stage]}", __name__).load_model(folder, device)

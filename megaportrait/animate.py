@@ -6,7 +6,7 @@
 __all__ = ['NOTE', 'relative_pose', 'nearest_frame', 'Source', 'load_source', 'Driver', 'load_driver', 'drive_frames', 'fill',
            'Stage', 'write_film', 'animate', 'main']
 
-# %% ../nbs/50_animate.ipynb #00284453
+# %% ../nbs/50_animate.ipynb #4b730fc3
 import argparse, sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -21,7 +21,7 @@ from PIL import Image, ImageColor
 from torch import Tensor
 from tqdm.auto import tqdm
 from . import face as faces, pose as P
-from .base import load_model
+from . import load
 from .core import atomic_write, in_test, pick_device
 from .data import ClipSet
 
@@ -313,7 +313,7 @@ def write_film(
         if voice: voice.upto(times[-1] + 1/float(fps))
     return n
 
-# %% ../nbs/50_animate.ipynb #fdb6bf10
+# %% ../nbs/50_animate.ipynb #2a9bb63d
 def _check_out(out, *inputs):
     "The output path, known to be writable"
     out = Path(out)
@@ -339,7 +339,7 @@ def _reference(frame, pose_s, poses):
 
 def _ready(model, device):
     "A model for use, from its name or folder, or as it is"
-    if isinstance(model, (str, Path)): model = load_model(model)
+    if isinstance(model, (str, Path)): model = load(model)
     return model.to(device).fold() if isinstance(model, torch.nn.Module) else model
 
 def animate(

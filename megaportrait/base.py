@@ -232,14 +232,16 @@ def imagenet_start(
                              "take mtn_width=64, global_width=64, global_layers=(3, 4, 6, 3), or leave it off")
         net.load_state_dict(own | sd)
 
-# %% ../nbs/17_base.ipynb #ca90f54a
+# %% ../nbs/17_base.ipynb #0fda4c30
 def save_model(
     folder:str|Path, # gets config.json and model.safetensors
-    model:BaseModel,
+    model:nn.Module, # with its configuration as `cfg`
     cfg:BaseCfg|None = None, # default: the model's own
+    half:bool = False, # half precision, as weights are shipped
 ):
     "Keep a model for use; a pose network has its own file"
-    weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items() if not k.startswith('pose_net.')}
+    kept = lambda v: v.half() if half and v.is_floating_point() else v
+    weights = {k: kept(v.detach().cpu()).contiguous() for k, v in model.state_dict().items() if not k.startswith('pose_net.')}
     save_json(Path(folder)/'config.json', to_dict(cfg or model.cfg))
     atomic_write(Path(folder)/'model.safetensors', lambda p: save_file(weights, p))
 

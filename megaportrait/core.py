@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# %% ../nbs/00_core.ipynb #57959583
+# %% ../nbs/00_core.ipynb #fade1144
 @dataclass(frozen=True, kw_only=True)
 class BaseCfg:
-    "Hyper-parameters of the base model (Fig. 9, Sec. 4.1, App. B); the defaults are `base512`"
+    "Hyper-parameters of all stages (Figs. 9 to 11, Sec. 4.1, App. B); the defaults are the base model `base512`"
+    stage:str = 'base'                  # what is trained with them: 'base', 'hr' (the enhancer) or 'student'
     # images and volumes
     size:int = 512                      # side of the square crop, px
     vol_ch:int = 96                     # channels of the feature volume
@@ -48,6 +49,22 @@ class BaseCfg:
     g2d_width:int = 512                 # after the projection
     g2d_blocks:int = 8                  # residual blocks at the volume's resolution
     g2d_ups:tuple = (256, 128, 64)      # one doubling and one residual block each
+    # enhancer G_enh, Fig. 10: from `size` to its double
+    enh_widths:tuple = (64, 128, 256, 512)  # stem at the doubled size, then one residual block and a halving each
+    enh_ch:int = 96                     # channels of its volume
+    enh_depth:int = 16                  # depth of its volume, voxels
+    enh_blocks3d:int = 3                # residual blocks on the volume
+    enh_width:int = 512                 # of the decoder, after the projection
+    enh_blocks:int = 8                  # residual blocks at the volume's resolution
+    enh_ups:tuple = (256, 128, 128)     # one doubling and one residual block each
+    enh_tail:tuple = (128, 64, 32)      # residual blocks at the doubled size
+    # student G_DT, Fig. 11: from `size` to `size`
+    n_avatars:int = 100                 # people that it knows
+    dt_width:int = 64                   # stem width of its ResNet-18
+    dt_layers:tuple = (2, 2, 2, 2)      # residual blocks per stage of it; four stages end at a 32nd of the size, three at a 16th
+    dt_widths:tuple = (192, 192, 192, 192, 192, 96, 48, 24)  # residual blocks with SPADE; the last ones double, back to `size`
+    dt_side:int = 64                    # of an avatar's tensors, at most, px
+    # start
     imagenet:bool = False               # E_mtn and the global branch start from ImageNet's ResNets (the authors' later code; off in the paper)
     # losses, Sec. 4.1
     w_vgg:float = 20.                   # VGG19 features
@@ -62,6 +79,8 @@ class BaseCfg:
     w_mouth:float = 0.                  # and over the mouth
     w_blink:float = 0.                  # z tells the lids, as the gaze network sees them (off in the paper)
     w_volume:float = 0.                 # canonical volumes of one person agree (EMOPortraits; off in the paper)
+    w_adv_c:float = 0.                  # hinge on enhanced cross images (stage two)
+    w_cyc:float = 0.                    # enhanced cross images, made small again, agree with the base's (stage two)
     w_mismatch:float = 0.               # source and driver do not share an expression (EMOPortraits; off in the paper)
     s_cos:float = 5.                    # scale of the cosine distance, Eq. 6
     m_cos:float = .2                    # its margin, on positives

@@ -114,7 +114,7 @@ def load_gaze_net(
     "The trained gaze network, frozen"
     return load_net('gaze', GazeNet, path, device)
 
-# %% ../nbs/21_gaze.ipynb #28bfc28e
+# %% ../nbs/21_gaze.ipynb #70d2f877
 def divergence(
     true:Tensor, # (...) logits
     pred:Tensor, # (...) logits
@@ -127,11 +127,11 @@ class GazeLoss(nn.Module):
     "How differently two pictures look out of their eyes: a frozen gaze network's features and answers"
     def __init__(self,
         net:GazeNet, # trained
-        features:float = .1, # weight of the features beside the answers
-        outputs:bool = True, # compare the answers; without them features have weight one
+        outputs:bool = True, # compare the answers, and the last layer's features with weight `features`; else all layers, as the paper does
+        features:float = .2,
     ):
         super().__init__()
-        self.net, self.features, self.outputs = net.eval().requires_grad_(False), features if outputs else 1., outputs
+        self.net, self.features, self.outputs = net.eval().requires_grad_(False), features, outputs
 
     def forward(self,
         pred:Tensor, # (B, 3, H, W) in [0, 1]
@@ -140,7 +140,6 @@ class GazeLoss(nn.Module):
     ) -> Tensor: # ()
         with torch.no_grad(): goal = self.net.look(target, pose)
         seen = self.net.look(pred, pose)
-        loss = self.features*features_apart(seen, goal, FACE_WEIGHTS)
-        if not self.outputs: return loss
+        if not self.outputs: return features_apart(seen, goal, FACE_WEIGHTS)
         o, t = (self.net.answer(v[-1], pose) for v in (seen, goal))
-        return loss + (o.angles - t.angles).abs().sum(1).mean() + .5*divergence(t.blink, o.blink)
+        return self.features*F.l1_loss(seen[-1], goal[-1]) + (o.angles - t.angles).abs().sum(1).mean() + .5*divergence(t.blink, o.blink)

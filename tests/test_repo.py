@@ -175,3 +175,10 @@ def test_our_weights_lie_here_with_their_cards():
     for p in found:
         card = p.with_suffix(".md").read_text(encoding="utf-8")
         assert card.startswith(f"# {p.stem}\n") and "| seed 0 |" in card and "papermill nbs/train_" in card, f"{p.stem}: {card[:200]}"
+
+
+def test_the_shipped_model_loads_by_its_name():
+    import megaportrait
+    folder = ROOT/"data"/"weights"/"tiny-base"
+    assert sum(p.stat().st_size for p in folder.iterdir()) <= 6e6 and (folder/"card.md").read_text(encoding="utf-8").startswith("# tiny-base\n")
+    assert megaportrait.load("tiny-base").cfg.stage == "base"
