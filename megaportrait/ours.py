@@ -53,13 +53,13 @@ def open_net(
     net.load_state_dict(sd)
     return net.to(device).eval().requires_grad_(False)
 
-# %% ../nbs/18a_ours.ipynb #3b01dd47
+# %% ../nbs/18a_ours.ipynb #cee4e3a4
 _ours = lambda kind, needed, instead: Entry(name=kind, file=f'{kind}.safetensors', source=f'nbs/train_{kind}.ipynb with ship=True', licence='Apache-2.0, trained on synthetic heads alone',
                                             needed=needed, instead=instead, read=None)
 ours: dict[str, Entry] = {e.name: e for e in (
     _ours('pose', 'pictures that come without poses', 'pass pose_s and pose_d, from labels or face.track'),
     _ours('face', "percept='face' and the measure of identity", "percept='random', and read the other metrics"),
-    _ours('gaze', 'the gaze loss', 'w_gaze=0'))}
+    _ours('gaze', 'the gaze loss and the term that makes z tell the lids', 'w_gaze=0 and w_blink=0'))}
 
 def load_net(
     kind:str, # of `ours`

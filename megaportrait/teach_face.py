@@ -6,7 +6,7 @@
 __all__ = ['FACE', 'BARS', 'LIMITS', 'cos_face', 'Naming', 'vary_face', 'FaceStage', 'embed_all', 'verify', 'measure_face',
            'train_face', 'face_card']
 
-# %% ../nbs/28b_teach_face.ipynb #87f9521a
+# %% ../nbs/28b_teach_face.ipynb #2ec3b915
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +19,9 @@ from .bank import Bank
 from .core import BaseCfg, save_json
 from .data import ClipSet, to_float
 from .metrics import auc
-from .ours import card, save_net
+from .ours import save_net
 from .perceptual import FaceNet, face_crop, load_face_net
-from .teachers import TEACHER, degrade, draw_move, frames_of, move, new_background, single
+from .teachers import TEACHER, degrade, draw_move, frames_of, new_background, single, teacher_card
 from .trainer import State, autocast, train, update
 
 FACE = replace(TEACHER, percept_width=16, lr_kernel=0., steps=4000)  # aligned faces of 64 px, a quarter of VGG's width; no norms inside, so no Muon
@@ -143,17 +143,15 @@ def train_face(
     save_json(Path(run)/'metrics.json', m)
     return m
 
-# %% ../nbs/28b_teach_face.ipynb #0e90aad2
+# %% ../nbs/28b_teach_face.ipynb #baa1a596
 BARS = dict(auc=(.99, False))
 LIMITS = ('It has seen synthetic people only: what tells them apart (proportions, colour of skin, lips and eyes, brows, beards) is a small part of what tells real people apart. '
           'Use it to compare models with each other, never to recognise anybody.')
 
 def face_card(
     net:FaceNet,
-    metrics:dict, # of `train_face`
     command:str,
-    *twins:dict, # of the same training with other seeds
+    *runs:dict, # metrics of `train_face`: of this training, then of its twin
 ) -> str: # markdown
     "The page that goes with face.safetensors"
-    rows = [m['synthetic'] | {f'real_{k}': v for k, v in m.get('real', {}).items()} | dict(steps=m['steps'], people_trained=m['people'], seed=m['seed']) for m in (metrics, *twins)]
-    return card('face', net, command, f"{metrics['people']} synthetic people of the bank (`python -m megaportrait.bank`), named by CosFace.", rows, BARS, LIMITS)
+    return teacher_card('face', net, runs, command, 'named by CosFace', BARS, LIMITS)

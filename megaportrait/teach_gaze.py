@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['GAZE', 'EYE', 'SHUT', 'BARS', 'LIMITS', 'gaze_terms', 'GazeStage', 'see_gaze', 'angle', 'measure_gaze', 'mesh_eyes',
-           'mesh_labels', 'MeshEyes', 'MeshEyesSet', 'measure_gaze_real', 'iris_test', 'read_rt_gene', 'read_rt_bene',
-           'train_gaze', 'gaze_card']
+           'eyes_shut', 'mesh_labels', 'MeshEyes', 'MeshEyesSet', 'measure_gaze_real', 'iris_test', 'read_rt_gene',
+           'read_rt_bene', 'train_gaze', 'gaze_card']
 
-# %% ../nbs/28c_teach_gaze.ipynb #7219079b
+# %% ../nbs/28c_teach_gaze.ipynb #68cf35f6
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,9 +22,9 @@ from .data import Clip, ClipSet, to_float
 from .face import EYES
 from .gaze import GazeLoss, GazeNet, direction, eye_patches, gaze_angles, load_gaze_net, unroll
 from .metrics import auc, correlation, eye_opening
-from .ours import card, save_net
+from .ours import save_net
 from .synthetic import render, sample_drivers, sample_identity
-from .teachers import TEACHER, Together, degrade, draw_move, frames_of, new_background, single
+from .teachers import TEACHER, degrade, draw_move, frames_of, new_background, single, teacher_card, with_clips
 from .trainer import State, autocast, train, update
 
 GAZE = replace(TEACHER, mtn_width=16, steps=2000, lr=8e-4, lr_min=8e-8, warmup=200, wd=0.)  # a quarter of VGG's width
@@ -91,7 +91,7 @@ def measure_gaze(
     err, head = angle(gaze, true)[opened], angle(-P.split(pose)[1][..., 2], true)[opened]
     return dict(median_deg=err.median().item(), p90_deg=err.quantile(.9).item(), median_deg_head=head.median().item(), blink_auc=auc(blink[shut], blink[~shut]), frames=len(x))
 
-# %% ../nbs/28c_teach_gaze.ipynb #7271ce46
+# %% ../nbs/28c_teach_gaze.ipynb #56435aae
 _IRIS = 468, 473  # of each of EYES
 
 def mesh_eyes(
@@ -108,6 +108,12 @@ def mesh_eyes(
 EYE = 2.9     # width of an eye / distance from the eyeball's middle to the iris, 30 mm / 10.4 mm
 SHUT = .5     # openness in the clip's median below which an eye is shut
 
+def eyes_shut(
+    opened:Tensor, # (T, 2) of a clip
+) -> Tensor: # (T, 2) bool
+    "Which eyes are shut, measured by how open they are for most of the time"
+    return opened < SHUT*opened.median(0).values
+
 def mesh_labels(
     landmarks:Tensor, # (T, 478, 3) crop coordinates
     pose:Tensor, # (T, 4, 4)
@@ -116,7 +122,7 @@ def mesh_labels(
     opened, iris = mesh_eyes(landmarks)
     side = (EYE*iris.mean(1)).clamp(-.9, .9).asin()
     gaze = (P.split(pose)[1] @ direction(torch.stack([side, 0*side], 1))[..., None])[..., 0]
-    return dict(gaze=gaze, blink=(opened < SHUT*opened.median(0).values).float())
+    return dict(gaze=gaze, blink=eyes_shut(opened).float())
 
 _labels_of = lru_cache(maxsize=1024)(lambda clip: mesh_labels(clip.landmarks, clip.pose))
 
@@ -145,7 +151,7 @@ def measure_gaze_real(
         pose, (opened, iris) = c.pose, mesh_eyes(c.landmarks)
         gaze, blink = see_gaze(net, torch.stack([c.frame(t, size) for t in range(c.frames)]), pose)
         in_head = (P.split(pose)[1].mT @ gaze[..., None])[..., 0]
-        is_shut = opened < SHUT*opened.median(0).values
+        is_shut = eyes_shut(opened)
         ok = ~is_shut.any(1)
         seen.append(gaze_angles(in_head)[ok, 0]); mesh.append(iris.mean(1)[ok]); logit.append(blink); shut.append(is_shut)
     per_clip = [correlation(a, b) for a, b in zip(seen, mesh)]
@@ -200,7 +206,7 @@ def read_rt_bene(
     rows = [o for o in rows if o[1] in (0., 1.)]
     return [o[0] for o in rows], torch.tensor([o[1] for o in rows])
 
-# %% ../nbs/28c_teach_gaze.ipynb #5929eaad
+# %% ../nbs/28c_teach_gaze.ipynb #05d97f8e
 def train_gaze(
     cfg:BaseCfg,
     bank:str|Path, # folder of the bank
@@ -217,12 +223,11 @@ def train_gaze(
 ) -> dict: # 'synthetic', 'loss' and perhaps 'real', with steps and people
     "The gaze network from data to held-out numbers"
     data = Bank(bank)
-    if share: data = Together(data, MeshEyesSet(clips), share)
-    st = train(cfg, data, run, stage=GazeStage(), device=device, seed=seed, resume=resume, workers=workers, progress=progress)
+    st = train(cfg, with_clips(data, clips, share, MeshEyesSet), run, stage=GazeStage(), device=device, seed=seed, resume=resume, workers=workers, progress=progress)
     if st.rank: return {}
     net = load_gaze_net(Path(run)/'gaze.safetensors', st.device)
     m = dict(synthetic=measure_gaze(net, Bank(bank, 'eval')), loss=iris_test(GazeLoss(net), faces)) | (dict(real=measure_gaze_real(net, ClipSet(clips, 'eval'))) if clips else {})
-    m |= dict(steps=st.step, people=len(data.identities), share_real=share, seed=seed)
+    m |= dict(steps=st.step, people=len(data), share_real=share, seed=seed)
     save_json(Path(run)/'metrics.json', m)
     return m
 
@@ -231,11 +236,8 @@ LIMITS = 'Trained on synthetic eyes alone, gaze in the head within ±30° sidewa
 
 def gaze_card(
     net:GazeNet,
-    metrics:dict, # of `train_gaze`
     command:str,
-    *twins:dict, # of the same training with other seeds
+    *runs:dict, # metrics of `train_gaze`: of this training, then of its twin
 ) -> str: # markdown
     "The page that goes with gaze.safetensors"
-    if metrics.get('share_real'): raise ValueError(f"this network learned from real clips (share {metrics['share_real']}); it is measured, not shipped")
-    rows = [m['synthetic'] | m['loss'] | {f'real_{k}': v for k, v in m.get('real', {}).items()} | {k: m[k] for k in ('steps', 'people', 'seed')} for m in (metrics, *twins)]
-    return card('gaze', net, command, f"{metrics['people']} synthetic people of the bank (`python -m megaportrait.bank`), labels from the renderer.", rows, BARS, LIMITS)
+    return teacher_card('gaze', net, runs, command, 'labels from the renderer', BARS, LIMITS)

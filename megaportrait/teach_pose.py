@@ -6,7 +6,7 @@
 __all__ = ['POSE', 'BINS', 'BARS', 'LIMITS', 'pose_loss', 'vary_pose', 'PoseStage', 'draw_axes', 'predict_poses', 'compare_poses',
            'show_by_yaw', 'measure_pose', 'train_pose', 'load_pose_net', 'pose_card']
 
-# %% ../nbs/28a_teach_pose.ipynb #9cf9f59a
+# %% ../nbs/28a_teach_pose.ipynb #87e4e522
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -19,8 +19,8 @@ from .core import BaseCfg, save_json
 from .data import ClipSet, to_float
 from .face import canonical_mesh
 from .motion import PoseNet
-from .ours import card, load_net, save_net
-from .teachers import TEACHER, Together, degrade, draw_move, frames_of, move, new_background, single
+from .ours import load_net, save_net
+from .teachers import TEACHER, degrade, draw_move, frames_of, move, new_background, single, teacher_card, with_clips
 from .trainer import State, autocast, train, update
 
 POSE = replace(TEACHER, size=96)  # half as much again as the network sees
@@ -122,7 +122,7 @@ def show_by_yaw(
     ax.set(xlabel='true yaw, degrees', ylabel='median error, degrees', ylim=(0, None)); ax.legend(fontsize=8)
     return fig
 
-# %% ../nbs/28a_teach_pose.ipynb #c6377fba
+# %% ../nbs/28a_teach_pose.ipynb #d664bfa6
 def measure_pose(
     net:PoseNet,
     bank:Bank, # held out
@@ -148,15 +148,14 @@ def train_pose(
 ) -> dict: # of `measure_pose`, with steps and share
     "The pose network from data to held-out numbers"
     data = Bank(bank)
-    if share: data = Together(data, ClipSet(clips), share)
-    st = train(cfg, data, run, stage=PoseStage(), device=device, seed=seed, resume=resume, workers=workers, progress=progress)
+    st = train(cfg, with_clips(data, clips, share), run, stage=PoseStage(), device=device, seed=seed, resume=resume, workers=workers, progress=progress)
     if st.rank: return {}
     m = measure_pose(load_pose_net(Path(run)/'pose.safetensors', st.device), Bank(bank, 'eval'), ClipSet(clips, 'eval') if clips else None)
-    m |= dict(steps=st.step, people=len(data.identities), share_real=share, seed=seed)
+    m |= dict(steps=st.step, people=len(data), share_real=share, seed=seed)
     save_json(Path(run)/'metrics.json', m)
     return m
 
-# %% ../nbs/28a_teach_pose.ipynb #98a9d378
+# %% ../nbs/28a_teach_pose.ipynb #c69c1e27
 def load_pose_net(
     path:str|Path = '', # of pose.safetensors; empty: where weights lie
     device:str|torch.device = 'cpu',
@@ -170,11 +169,8 @@ LIMITS = ('Trained on synthetic heads alone, within ±50° of yaw and ±25° of 
 
 def pose_card(
     net:PoseNet,
-    metrics:dict, # of `train_pose`
     command:str,
-    *twins:dict, # of the same training with other seeds
+    *runs:dict, # metrics of `train_pose`: of this training, then of its twin
 ) -> str: # markdown
     "The page that goes with pose.safetensors"
-    if metrics.get('share_real'): raise ValueError(f"this network learned from real clips (share {metrics['share_real']}); it is measured, not shipped")
-    rows = [m['synthetic'] | {f'real_{k}': v for k, v in m.get('real', {}).items()} | {k: m[k] for k in ('steps', 'people', 'seed')} for m in (metrics, *twins)]
-    return card('pose', net, command, f"{metrics['people']} synthetic people of the bank (`python -m megaportrait.bank`), labels from the renderer.", rows, BARS, LIMITS)
+    return teacher_card('pose', net, runs, command, 'labels from the renderer', BARS, LIMITS)
