@@ -7,8 +7,13 @@ def load(name, device="cpu"):
     from importlib import import_module
     from .base import model_folder
     from .core import load_json
+    from .motion import PoseNet
+    from .ours import load_net, ours
+    from .weights import find
     folder = model_folder(name)
     home = dict(base="base")  # stage and the module that loads it
     stage = load_json(folder/"config.json").get("stage", "base")
     if stage not in home: raise ValueError(f"{folder}/config.json is of stage '{stage}', which this version does not know; it knows {', '.join(home)}")
-    return import_module(f".{home[stage]}", __name__).load_model(folder, device)
+    model = import_module(f".{home[stage]}", __name__).load_model(folder, device)
+    if hasattr(model, "pose_net") and find(ours["pose"]): model.pose_net = load_net("pose", PoseNet, device=device)  # for pictures without a pose
+    return model

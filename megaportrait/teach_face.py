@@ -143,10 +143,10 @@ def train_face(
     save_json(Path(run)/'metrics.json', m)
     return m
 
-# %% ../nbs/28b_teach_face.ipynb #baa1a596
+# %% ../nbs/28b_teach_face.ipynb #df085d59
 BARS = dict(auc=(.99, False))
 LIMITS = ('It has seen synthetic people only: what tells them apart (proportions, colour of skin, lips and eyes, brows, beards) is a small part of what tells real people apart. '
-          'Use it to compare models with each other, never to recognise anybody.')
+          'The real people that it was measured on are few, and the pictures of each are mostly frames of one clip, which is easy. Use it to compare models with each other, never to recognise anybody.')
 
 def face_card(
     net:FaceNet,
