@@ -67,7 +67,7 @@ class Together(ClipSet):
         n = max(1, round(share/(1-share)*len(bank.identities)/len(clips.identities)))
         self.clips = [*bank.clips, *(_Again(c, f'{k} {c.identity}') for k in range(n) for c in clips)]
 
-# %% ../nbs/28_teachers.ipynb #a6c28e45
+# %% ../nbs/28_teachers.ipynb #b3935e1d
 def draw_move(
     n:int,
     generator:torch.Generator,
@@ -84,10 +84,11 @@ def move(
     x:Tensor, # (B, C, H, W)
     M:Tensor, # (B, 4, 4) of `draw_move`
     padding:str = 'reflection', # beyond the rim, as in `grid_sample`
+    mode:str = 'bilinear', # of sampling, likewise; 'bicubic' keeps more of what is sharp
 ) -> Tensor: # (B, C, H, W)
     "Move pictures by similarities of their plane"
     grid = F.affine_grid(P.invert(M)[:, :2][..., [0, 1, 3]].to(x), x.shape, align_corners=False)
-    return F.grid_sample(x, grid, padding_mode=padding, align_corners=False)
+    return F.grid_sample(x, grid, mode, padding, align_corners=False)
 
 # %% ../nbs/28_teachers.ipynb #28cac0d6
 def new_background(
