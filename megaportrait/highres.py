@@ -84,13 +84,16 @@ def anchor(
     for mode in ('bilinear', 'nearest'): x_hr = x_hr + F.interpolate(small(x.float(), 4) - small(x_hr, 8), scale_factor=8, mode=mode)
     return x_hr.clamp(0, 1)
 
-# %% ../nbs/30_highres.ipynb #ba893531
+# %% ../nbs/30_highres.ipynb #af817831
 class HighRes(BaseModel):
     "A frozen base and its enhancer: the base's interface, pictures of twice the side"
     def __init__(self, cfg:BaseCfg):
         super().__init__(cfg)
         self.requires_grad_(False)
         self.enhancer = Enhancer(cfg)
+
+    @property
+    def side(self) -> int: return 2*self.cfg.size # of its pictures, px
 
     def paint(self,
         avatar, # of the base
