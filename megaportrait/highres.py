@@ -330,7 +330,7 @@ SETTINGS = dict(
     tiny=_PAPER | dict(enh_widths=(4, 8, 24, 48), enh_ch=16, enh_depth=4, enh_blocks3d=1, enh_width=64, enh_blocks=2, enh_ups=(32, 16, 8), enh_tail=(), enh_anchor=True, w_l2=0., w_fm=40., w_adv=.3, w_adv_c=.3, w_power=1.,
         game_from=.3, disc_width=8, ema=.98, warmup=20, steps=1200, bs=4, checkpoint=False))
 
-# %% ../nbs/30_highres.ipynb #cd67838f
+# %% ../nbs/30_highres.ipynb #e93954e4
 PEOPLE, FRAMES = 300, 2  # of the default bank of stills
 SHIPPED = {64: 'tiny-base'}  # size, and the base that the repository has
 
@@ -366,9 +366,9 @@ def open_stills(
 def _base(name, size):
     "The base to stand on"
     if not name and size not in SHIPPED: raise ValueError(f'the repository ships no base of {size} px; train one, and give its run folder as base')
-    model = load_base(name or SHIPPED[size])
-    if model.cfg.stage != 'base': raise ValueError(f"{name} is of stage '{model.cfg.stage}'; an enhancer stands on a base")
-    return model
+    folder = model_folder(name or SHIPPED[size])
+    if (stage := load_json(folder/'config.json').get('stage', 'base')) != 'base': raise ValueError(f"{folder} is of stage '{stage}'; an enhancer stands on a base")
+    return load_base(folder)
 
 # %% ../nbs/30_highres.ipynb #261c710c
 def train_hr(
