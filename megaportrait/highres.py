@@ -179,7 +179,7 @@ def views(
     crop = lambda k, M: move(b[k], M, mode='bicubic').clamp(0, 1)
     return dict(x_s=crop('x_s', M[0]), x_d=crop('x_d', M[1]), m_d=move(b['m_d'], M[1], 'border'), pose_s=M[0] @ b['pose_s'], pose_d=M[1] @ b['pose_d'])
 
-# %% ../nbs/30_highres.ipynb #aab74c2b
+# %% ../nbs/30_highres.ipynb #ec848ce3
 def spectrum(
     x:Tensor, # (B, 3, S, S)
 ) -> Tensor: # (B, S/2) at 0, 1, 2, … cycles a side
@@ -201,9 +201,9 @@ def power_loss(
     x:Tensor, # (B, 3, S, S)
     still:Tensor, # (B, 3, S, S) that has the power it should have
 ) -> Tensor: # ()
-    "Mean difference of the logarithms of the power in three bands: from an eighth of the side's number of cycles to half of it"
+    "Mean difference of the logarithms of the power in two bands, beyond what a picture of half the side can hold"
     n = x.shape[-1]
-    a, b = (torch.stack([o.sum(1) for o in spectrum(v)[:, n//8:].split(n//8, 1)]).clamp_min(1e-9).log() for v in (x, still))
+    a, b = (torch.stack([o.sum(1) for o in spectrum(v)[:, n//4:].split(n//8, 1)]).clamp_min(1e-9).log() for v in (x, still))
     return (a - b).abs().mean()
 
 # %% ../nbs/30_highres.ipynb #d3411eed
