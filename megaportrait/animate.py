@@ -203,7 +203,7 @@ def _paste(x, box, shape):
     k, x0, y0 = n/(2*r), r - float(box[0]), r - float(box[1])
     return np.array(im.transform(shape[::-1], Image.AFFINE, (k, 0, k*x0, 0, k, k*y0), Image.BICUBIC))
 
-# %% ../nbs/50_animate.ipynb #44b655c8
+# %% ../nbs/50_animate.ipynb #4761f9ea
 def _colour(name):
     "RGB of a colour's name"
     try: return ImageColor.getrgb(name)[:3]
@@ -214,7 +214,7 @@ class Stage:
     "Where the driven person is shown"
     def __init__(self,
         source:Source,
-        size:int,                # side of the crops, px
+        size:int,                # side of what the model makes, px
         matte:Callable,          # of a crop (S, S, 3) uint8: its person, (S, S) uint8
         background:str='source', # 'source': the photo's own; 'model': the model's picture as it is; or a colour
         paste:bool=False,        # into the whole picture instead of a square crop
@@ -313,7 +313,7 @@ def write_film(
         if voice: voice.upto(times[-1] + 1/float(fps))
     return n
 
-# %% ../nbs/50_animate.ipynb #2a9bb63d
+# %% ../nbs/50_animate.ipynb #46282e72
 def _check_out(out, *inputs):
     "The output path, known to be writable"
     out = Path(out)
@@ -373,7 +373,7 @@ def animate(
             return opened[0]
         matte = lambda x: tracker().mask(x, np.full(3, len(x)/2))
         src = load_source(source, tracker, face)
-        stage = Stage(src, size, matte, background, paste)
+        stage = Stage(src, getattr(model, 'side', size), matte, background, paste)
         drv = load_driver(driver, size, tracker, driver_face, start, end, smooth, bar)
         i = _reference(reference, src.pose[0], drv.pose)
         frames = map(stage, drive_frames(model, src, drv, size, device, relative, i, bs))

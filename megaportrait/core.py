@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# %% ../nbs/00_core.ipynb #fade1144
+# %% ../nbs/00_core.ipynb #5eaefbaf
 @dataclass(frozen=True, kw_only=True)
 class BaseCfg:
     "Hyper-parameters of all stages (Figs. 9 to 11, Sec. 4.1, App. B); the defaults are the base model `base512`"
@@ -58,6 +58,7 @@ class BaseCfg:
     enh_blocks:int = 8                  # residual blocks at the volume's resolution
     enh_ups:tuple = (256, 128, 128)     # one doubling and one residual block each
     enh_tail:tuple = (128, 64, 32)      # residual blocks at the doubled size
+    enh_anchor:bool = False             # its means over 8 px are the base's over 4 px, by construction
     # student G_DT, Fig. 11: from `size` to `size`
     n_avatars:int = 100                 # people that it knows
     dt_width:int = 64                   # stem width of its ResNet-18
@@ -81,6 +82,7 @@ class BaseCfg:
     w_volume:float = 0.                 # canonical volumes of one person agree (EMOPortraits; off in the paper)
     w_adv_c:float = 0.                  # hinge on enhanced cross images (stage two)
     w_cyc:float = 0.                    # enhanced cross images, made small again, agree with the base's (stage two)
+    w_power:float = 0.                  # enhanced pictures have a still's power at high frequencies (stage two; off in the paper)
     w_mismatch:float = 0.               # source and driver do not share an expression (EMOPortraits; off in the paper)
     s_cos:float = 5.                    # scale of the cosine distance, Eq. 6
     m_cos:float = .2                    # its margin, on positives
@@ -114,7 +116,8 @@ class BaseCfg:
     ema:float = .999                    # decay of the averaged weights
     game_from:float = 0.                # share of the steps after which critic and contrastive term join
     amp:bool = True                     # bf16 where the device is a GPU
-    checkpoint:bool = False             # recompute activations of E_app and G_3D
+    checkpoint:bool = False             # recompute activations of E_app, G_3D and G_enh
+    micro:int = 0                       # samples whose graph is kept at a time, in stage two; 0: the batch
     compile:bool = False                # torch.compile
     channels_last:bool = True           # memory format on GPUs
     log_every:int = 100                 # steps

@@ -302,7 +302,7 @@ def to_float(
     move = lambda v: v.to(device, non_blocking=True) if torch.is_tensor(v) else v
     return {k: v.float()/255 if torch.is_tensor(v) and v.dtype == torch.uint8 else v for k, v in ((k, move(v)) for k, v in batch.items())}
 
-# %% ../nbs/04_data.ipynb #a865056a
+# %% ../nbs/04_data.ipynb #193d6e78
 @dataclass(frozen=True)
 class Take:
     "Something to prepare: which part of which file, and who it shows"
@@ -315,6 +315,7 @@ class Take:
     end:float = math.inf # seconds
     source:str = '' # where it comes from, for the index
     licence:str = ''
+    photo:bool = False # a picture that is all there is of its person
 
 # %% ../nbs/04_data.ipynb #ae93d4fa
 SPLITS = ('train', 'test', 'val', 'valid', 'validation', 'eval')
@@ -366,21 +367,27 @@ def celebv_hq(
             b, d = c['bbox'], c['duration']
             yield Take(files[c['ytb_id']], name, c['ytb_id'], '', (b['left'], b['top'], b['right'], b['bottom']), d['start_sec'], d['end_sec'], c['ytb_id'])
 
-# %% ../nbs/04_data.ipynb #09c3001c
+# %% ../nbs/04_data.ipynb #817b0387
 def find_takes(
     videos:str|Path, # a video, or a folder in one of the layouts
     identity:str = 'name', # rule of `plain_folder`
     table:str|Path|None = None, # csv or json with the columns file, identity and perhaps split, source, licence
+    photos:bool = False, # every picture below the folder is a clip of one frame, of a person of its own (as in FFHQ)
 ) -> list[Take]:
     "What is to be prepared; the layout is recognised"
     root = Path(videos)
     if not root.exists(): raise FileNotFoundError(f'no file or folder {root}')
-    if root.is_file(): takes = [Take(root, root.stem, _identity(Path(root.name), identity))]
+    if photos: takes = [_photo(p, root) for p in sorted(root.rglob('*')) if p.is_file() and not any(o[0] == '.' for o in p.relative_to(root).parts)]
+    elif root.is_file(): takes = [Take(root, root.stem, _identity(Path(root.name), identity))]
     elif info := next((p for p in sorted(root.glob('*.json')) if _is_celebv(p)), None): takes = list(celebv_hq(info))
     elif any((root/s).is_dir() for s in SPLITS): takes = list(first_order(root, identity))
     else: takes = list(plain_folder(root, identity))
     if table: takes = [_look_up(t, root, _table(table)) for t in takes if t.path.resolve() != Path(table).resolve()]
     return _unique(takes)
+
+def _photo(path, root):
+    name = '#'.join(path.relative_to(root).with_suffix('').parts)
+    return Take(path, name, name, photo=True)
 
 def _is_celebv(path):
     d = load_json(path)
@@ -499,10 +506,11 @@ def _verdict(why, box, sharp, least, cfg):
     if reason == 'too blurred': detail = f': sharpness {np.nanmedian(sharp):.2f}, {cfg.min_sharp:.2f} is needed (min_sharp)'
     return reason, f'{reason} in {n} of {len(why)} frames{detail}'
 
-# %% ../nbs/04_data.ipynb #a8e96b84
+# %% ../nbs/04_data.ipynb #8423e51b
 def _frames(take, max_fps):
     "Seconds and pictures of a take, thinned to at most `max_fps`"
-    if take.path.is_dir(): timed = ((i/25, face.read_image(take.path/n)) for i, n in enumerate(_pictures(take.path)))
+    if take.photo: timed = [(0., face.read_image(take.path))]
+    elif take.path.is_dir(): timed = ((i/25, face.read_image(take.path/n)) for i, n in enumerate(_pictures(take.path)))
     else: timed = face.read_video(take.path).timed()
     due = take.start
     for t, x in timed:
@@ -540,7 +548,7 @@ def look(
     if not rows: raise Dropped('unreadable', f'{take.path}: has no frames' + (f' between {take.start} and {take.end} s' if take.start else ''))
     return {k: np.stack([r[k] for r in rows]) for k in rows[0]} | dict(end=end)
 
-# %% ../nbs/04_data.ipynb #b0864397
+# %% ../nbs/04_data.ipynb #97a24776
 def prepare_take(
     take:Take,
     out:Path, # root of the set
@@ -548,7 +556,8 @@ def prepare_take(
     cfg:PrepareCfg,
 ) -> dict: # row of the index, and `dropped`: how many frames why
     "Look at a take, choose its frames, cut and write them"
-    if not take.path.is_dir() and take.path.suffix.lower() not in VIDEOS: raise Dropped('unreadable', f"{take.path}: not a video ('{take.path.suffix}')")
+    if not take.path.is_dir() and take.path.suffix.lower() not in (IMAGES if take.photo else VIDEOS):
+        raise Dropped('unreadable', f"{take.path}: not a {'picture' if take.photo else 'video'} ('{take.path.suffix}')")
     if not take.identity: raise Dropped('not in the table', f'{take.path}: the table has no row for it')
     seen = look(take, tracker, cfg)
     keep, why, scene = choose(seen['found'], seen['n_faces'], seen['box'], seen['sharp'], find_cuts(seen['change'], seen['box'], cfg.cut), cfg)
@@ -557,7 +566,7 @@ def prepare_take(
     landmarks, pose = face.crop_track(seen['landmarks'][keep], seen['pose'][keep], boxes[keep])
     span = seen['time'][scene]
     meta = dict(identity=take.identity, source=take.source or take.path.name, licence=take.licence, size=cfg.size, frames=int(keep.sum()),
-                fps=round((len(span) - 1)/float(span[-1] - span[0]), 3), times=seen['time'][keep].round(4).tolist(), boxes=boxes[keep].round(2).tolist(),
+                fps=25 if take.photo else round((len(span) - 1)/float(span[-1] - span[0]), 3), times=seen['time'][keep].round(4).tolist(), boxes=boxes[keep].round(2).tolist(),
                 quality=dict(sharpness=round(float(np.median(seen['sharp'][keep])), 3), face_px=round(float(2*np.median(boxes[keep, 2])), 1)),
                 dropped=dict(why), ends=seen['end'], labels={}, options=asdict(cfg), versions=_versions())
     _write(out/take.split/take.name, take, tracker, keep, boxes, landmarks, pose, meta, cfg)
@@ -650,7 +659,7 @@ def _stop(pool):
     for p in processes: p.terminate()
     for p in processes: p.join()
 
-# %% ../nbs/04_data.ipynb #74567e82
+# %% ../nbs/04_data.ipynb #222cbe08
 def prepare(
     videos:str|Path, # a video, a folder of videos or of folders of frames, a set in the first-order model's layout, or CelebV-HQ
     out:str|Path, # folder of the set; what is there stays
@@ -660,11 +669,12 @@ def prepare(
     table:str|Path|None = None, # csv or json with columns file, identity and perhaps split, source, licence
     workers:int|None = None, # processes; default one per core, 0: this one
     progress:bool = True, # show a bar
+    photos:bool = False, # not videos: every picture is a clip of one frame, of a person of its own
     **limits, # fields of `PrepareCfg`
 ) -> Report:
     "Make a training set from videos"
-    cfg, out = PrepareCfg(**limits), Path(out)
-    takes = assign_splits(find_takes(videos, identity, table), eval_fraction, split)
+    cfg, out = PrepareCfg(**(dict(min_frames=1) if photos else {}) | limits), Path(out)
+    takes = assign_splits(find_takes(videos, identity, table, photos), eval_fraction, split)
     if not takes: raise ValueError(f'{videos} holds no files')
     out.mkdir(parents=True, exist_ok=True)
     _check_size(out, cfg)
@@ -729,7 +739,7 @@ def _index_clips(out, takes):
             w = csv.DictWriter(f, COLUMNS, lineterminator='\n'); w.writeheader(); w.writerows(rows[k] for k in sorted(rows))
     atomic_write(out/'index.csv', write)
 
-# %% ../nbs/04_data.ipynb #7862dfb5
+# %% ../nbs/04_data.ipynb #23326ec7
 def main(argv:list|None=None) -> int:
     "`megaportrait_prepare VIDEOS OUT`"
     p = argparse.ArgumentParser('megaportrait_prepare', description='Make a training set from videos: square crops around the head, masks, landmarks, poses.',
@@ -741,8 +751,11 @@ def main(argv:list|None=None) -> int:
     p.add_argument('--identity', default='name', help="who a file shows: 'name' (what stands before a #), 'folder' (the first below VIDEOS), or a regular expression with one group")
     p.add_argument('--table', help='csv or json with the columns file, identity and perhaps split, source, licence')
     p.add_argument('--workers', type=int, help='processes (default: one per core)')
+    p.add_argument('--photos', action='store_true', help='VIDEOS is a folder of photographs, one person each (FFHQ): every picture becomes a clip of one frame')
     for f in fields(PrepareCfg): p.add_argument(f'--{f.name.replace("_", "-")}', type=f.type, default=f.default, help=f'{_HELP[f.name]} (default: {f.default})')
-    try: report = prepare(**vars(p.parse_args(argv)))
+    a = vars(p.parse_args(argv))
+    if a['photos'] and a['min_frames'] == PrepareCfg.min_frames: a['min_frames'] = 1
+    try: report = prepare(**a)
     except (ValueError, OSError) as e: print(e, file=sys.stderr); return 2
     except KeyboardInterrupt: print('\nstopped; finished clips are whole, start again to continue', file=sys.stderr); return 130
     print(report)

@@ -98,14 +98,14 @@ class SNLinear(_SN, nn.Linear):
     plain = nn.Linear
     def _conv_forward(self, x, w, b): return F.linear(x, w, b)
 
-# %% ../nbs/10_layers.ipynb #0b30307c
+# %% ../nbs/10_layers.ipynb #17ef4213
 def power_iteration(
     model:nn.Module,
     n:int = 1, # iterations
 ):
-    "Refresh the spectral norms in `model`: to be called after every optimiser step"
+    "Refresh the spectral norms in `model`: to be called after every optimiser step; frozen layers keep theirs"
     for m in model.modules():
-        if isinstance(m, _SN): m.iterate(n)
+        if isinstance(m, _SN) and m.weight.requires_grad: m.iterate(n)
 
 # %% ../nbs/10_layers.ipynb #ec1bdd97
 def fold(

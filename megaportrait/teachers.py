@@ -79,7 +79,7 @@ def with_clips(
     if not str(clips): raise ValueError(f'share={share} of the draws are to show real clips, but clips is empty; name a prepared folder, or leave share at 0')
     return Together(bank, kind(clips), share)
 
-# %% ../nbs/28_teachers.ipynb #a6c28e45
+# %% ../nbs/28_teachers.ipynb #b3935e1d
 def draw_move(
     n:int,
     generator:torch.Generator,
@@ -96,10 +96,11 @@ def move(
     x:Tensor, # (B, C, H, W)
     M:Tensor, # (B, 4, 4) of `draw_move`
     padding:str = 'reflection', # beyond the rim, as in `grid_sample`
+    mode:str = 'bilinear', # of sampling, likewise; 'bicubic' keeps more of what is sharp
 ) -> Tensor: # (B, C, H, W)
     "Move pictures by similarities of their plane"
     grid = F.affine_grid(P.invert(M)[:, :2][..., [0, 1, 3]].to(x), x.shape, align_corners=False)
-    return F.grid_sample(x, grid, padding_mode=padding, align_corners=False)
+    return F.grid_sample(x, grid, mode, padding, align_corners=False)
 
 # %% ../nbs/28_teachers.ipynb #28cac0d6
 def new_background(

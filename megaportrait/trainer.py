@@ -100,8 +100,8 @@ def new_state(
     teachers = {k: n.to(device) for k, n in stage.teachers(cfg).items()}
     return State(cfg, nets, ema, opts, torch.device(device), seed, 0, rank, world, teachers)
 
-# %% ../nbs/24_trainer.ipynb #2abbf0df
-FREE = ('log_every', 'snap_every', 'save_every', 'compile', 'checkpoint', 'channels_last')  # may change when a run goes on
+# %% ../nbs/24_trainer.ipynb #b3576d03
+FREE = ('log_every', 'snap_every', 'save_every', 'compile', 'checkpoint', 'micro', 'channels_last')  # may change when a run goes on
 
 def save_state(
     path:str|Path,
@@ -128,7 +128,7 @@ def load_state(
     for k, o in st.opts.items(): o.load_state_dict(d['opts'][k])
     st.step = d['step']
 
-# %% ../nbs/24_trainer.ipynb #dabe0ea9
+# %% ../nbs/24_trainer.ipynb #37c5f5ff
 def average_grads(
     params, # parameters with their gradients
     world:int, # processes
@@ -142,11 +142,12 @@ def average_grads(
 def update(
     st:State,
     name:str, # of the net
-    loss:Tensor, # ()
+    loss:Tensor|Iterator[Tensor], # (); or its summands, each taken back before the next is computed
 ) -> Tensor: # () gradient norm before clipping
     "One optimiser step of one net"
     opt, net = st.opts[name], st.nets[name]
-    opt.zero_grad(set_to_none=True); loss.backward()
+    opt.zero_grad(set_to_none=True)
+    for part in [loss] if torch.is_tensor(loss) else loss: part.backward()
     average_grads(net.parameters(), st.world)
     norm = nn.utils.clip_grad_norm_(net.parameters(), st.cfg.clip)
     opt.step(); power_iteration(net)
