@@ -8,7 +8,7 @@ def load(name, device="cpu"):
     from .base import model_folder
     from .core import load_json
     folder = model_folder(name)
-    home = dict(base="base")  # stage and the module that loads it
+    home = dict(base="base", student="student")  # stage and the module that loads it
     stage = load_json(folder/"config.json").get("stage", "base")
     if stage not in home: raise ValueError(f"{folder}/config.json is of stage '{stage}', which this version does not know; it knows {', '.join(home)}")
     return import_module(f".{home[stage]}", __name__).load_model(folder, device)

@@ -20,8 +20,8 @@ from .evaluate import evaluate
 from .synthetic import make_clips
 from .trainer import BaseStage, processes, train
 
-# %% ../nbs/26_train.ipynb #87fc6179
-stages = dict(base='train')  # in the order of training, each with its module
+# %% ../nbs/26_train.ipynb #8f09986a
+stages = dict(base='train', student='student')  # in the order of training, each with its module
 
 def of_stage(
     stage:str,
