@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SETTINGS', 'MOVE', 'SPADE', 'FixedSPADE', 'StudentBlock', 'Student', 'configured', 'macs', 'costs', 'Teacher',
            'load_teacher', 'find_people', 'Drivers', 'StudentStage', 'drivers_of', 'paint', 'apart', 'measure_student',
-           'load_model', 'train_student', 'grow', 'add_avatar']
+           'load_model', 'train_student', 'speed', 'grow', 'add_avatar']
 
 # %% ../nbs/40_student.ipynb #41ad2f26
 import copy, time
@@ -284,7 +284,7 @@ class StudentStage(BaseStage):
 
 MOVE = (10., .08, .06)  # of the frames: roll in degrees, zoom, and shift in crop coordinates, at most
 
-# %% ../nbs/40_student.ipynb #23951b63
+# %% ../nbs/40_student.ipynb #2381e054
 def drivers_of(
     clips:ClipSet,
     size:int, # px
@@ -329,7 +329,7 @@ def measure_student(
     x, pose = drivers_of(clips, size, n)
     at = torch.arange(len(x)) % m
     out, target = paint(student, k[at], x), paint(teacher, at, x, pose)
-    seen, poses = drivers_of(drivers, size, 32)
+    seen, poses = drivers_of(drivers, size, min(32, n))
     mean = torch.cat([paint(teacher, torch.full((len(seen),), j), seen, poses).mean(0, keepdim=True) for j in range(m)])[at]
     x_s, pose_s, net = teacher.x_s.cpu()[at], teacher.pose_s.cpu()[at], load_face_net()
     against = {'': out, '_mean_picture': mean, '_source_picture': x_s}
@@ -387,6 +387,26 @@ def train_student(
     drivers = Drivers(clips, stage.teacher.names)
     st = train(replace(cfg, n_avatars=len(people)), drivers, run, stage=stage, device=device, seed=seed, resume=resume, workers=workers, progress=progress)
     return _finish(st, run, stage, (held_out(root), drivers), pairs, clock)
+
+# %% ../nbs/40_student.ipynb #788bb486
+@torch.no_grad()
+def speed(
+    base:nn.Module, # a model with `avatar`, `drive` and `fold`
+    student:Student,
+    rounds:int = 30, # in each, everybody has a turn
+) -> dict: # name to the median of a frame, ms
+    "Base model, student, and the student folded to one person, in turns"
+    device, size = next(student.parameters()).device, student.cfg.size
+    x, pose, i = torch.rand(1, 3, size, size, device=device), torch.eye(4, device=device)[None], torch.zeros(1, dtype=torch.long, device=device)
+    teacher, one, student = base.to(device).fold().eval(), student.fold(student.names[0]), student.eval()
+    avatar = teacher.avatar(x, pose)
+    calls = dict(base=lambda: teacher.drive(avatar, x, pose), student=lambda: student(x, i), folded=lambda: one(x, i))
+    times = {k: [] for k in calls}
+    for _ in range(rounds + 2):
+        for k, f in calls.items():
+            start = time.perf_counter(); f().sum().item()  # to the number, so that a GPU has finished
+            times[k].append(1e3*(time.perf_counter() - start))
+    return {k: float(torch.tensor(v[2:]).median()) for k, v in times.items()}  # the first two rounds warm up
 
 # %% ../nbs/40_student.ipynb #f04099f2
 def grow(
