@@ -7,7 +7,7 @@ __all__ = ['SETTINGS', 'MOVE', 'SPADE', 'FixedSPADE', 'StudentBlock', 'Student',
            'load_teacher', 'find_people', 'Drivers', 'StudentStage', 'drivers_of', 'paint', 'apart', 'measure_student',
            'load_model', 'train_student', 'speed', 'grow', 'add_avatar']
 
-# %% ../nbs/40_student.ipynb #41ad2f26
+# %% ../nbs/40_student.ipynb #f541501c
 import copy, time
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +15,17 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from . import load
+from . import load, pose as P
 from .adversarial import Discriminator
 from .augment import jitter
-from .base import load_weights, model_folder, save_model
-from .core import BaseCfg, from_dict, load_json, save_json
+from .base import Avatar, BaseModel, load_weights, model_folder, save_model
+from .core import BaseCfg, from_dict, load_json, presets, save_json
 from .data import ClipSet, to_float
 from .layers import conv, resample, resnet
 from .metrics import csim, psnr
 from .perceptual import VGG_WEIGHTS, UnitVgg, feature_loss, load_face_net
 from .teachers import draw_move, frames_of, move, single
 from .train import find_data, held_out
-from . import pose as P
-from .base import BaseModel
 from .trainer import BaseStage, State, autocast, processes, train
 
 # %% ../nbs/40_student.ipynb #d6f94735
@@ -157,7 +155,7 @@ SETTINGS = dict(
     tiny=_distil | dict(n_avatars=8, dt_width=16, dt_layers=(1, 1, 1), dt_widths=(48, 48, 48, 32, 24, 12), dt_side=16, bs=4, steps=1000,
               percept='random', percept_width=8, w_vgg=4., w_face=0., log_every=50, save_every=500))
 
-# %% ../nbs/40_student.ipynb #090de419
+# %% ../nbs/40_student.ipynb #d289748d
 def configured(
     preset:str,
 ) -> BaseCfg:
@@ -179,7 +177,8 @@ def costs(
     with torch.device('meta'):
         base, net = BaseModel(cfg).fold(), Student(cfg)
         x, pose, i = torch.zeros(1, 3, cfg.size, cfg.size), torch.zeros(1, 4, 4), torch.zeros(1, dtype=torch.long)
-        avatar, fixed = base.avatar(x, pose), net.fold('0')
+        side, fixed = cfg.vol_size, net.fold('0')
+        avatar = Avatar(torch.zeros(1, cfg.vol_ch, cfg.vol_depth, side, side), torch.zeros(1, cfg.e_ch, 4, 4), torch.zeros(1, cfg.z_dim), pose)
         T = sum(m.T.numel() for m in net.modules() if isinstance(m, SPADE))
         shared = sum(p.numel() for p in net.parameters()) - T
         each = T//cfg.n_avatars
