@@ -239,7 +239,7 @@ class Drivers(ClipSet):
         self.root, self.split = clips.root, clips.split
         self.clips = [c for c in clips if c.identity not in names]
 
-# %% ../nbs/40_student.ipynb #0b4a903d
+# %% ../nbs/40_student.ipynb #addb0631
 class StudentStage(BaseStage):
     "Distillation: the teacher's picture of an avatar with a driver's motion (Sec. 3.3)"
     name = 'student'
@@ -281,7 +281,7 @@ class StudentStage(BaseStage):
             with torch.no_grad(), autocast(st): rows += [list(st.teachers['base'](k, x, pose)), list(st.ema(x, self.first + k))]
         return [list(x), *rows]
 
-MOVE = (10., .08, .06)  # of the frames: roll in degrees, zoom, and shift in crop coordinates, at most
+MOVE = (4., .04, .03)  # of the frames: roll in degrees, zoom, and shift in crop coordinates, at most
 
 # %% ../nbs/40_student.ipynb #2381e054
 def drivers_of(
