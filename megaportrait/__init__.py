@@ -11,7 +11,7 @@ def load(name, device="cpu"):
     from .ours import load_net, ours
     from .weights import find
     folder = model_folder(name)
-    home = dict(base="base", hr="highres")  # stage and the module that loads it
+    home = dict(base="base", hr="highres", student="student")  # stage and the module that loads it
     stage = load_json(folder/"config.json").get("stage", "base")
     if stage not in home: raise ValueError(f"{folder}/config.json is of stage '{stage}', which this version does not know; it knows {', '.join(home)}")
     model = import_module(f".{home[stage]}", __name__).load_model(folder, device)

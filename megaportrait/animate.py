@@ -134,7 +134,7 @@ def load_driver(
     pose = P.crop_pose(torch.from_numpy(faces.smooth_poses(pose)), b[:, :2], b[:, 2])
     return Driver(crops, pose, np.array(times), v.fps, int((~found).sum()), v)
 
-# %% ../nbs/50_animate.ipynb #f3a46619
+# %% ../nbs/50_animate.ipynb #62ab7280
 @torch.no_grad()
 def drive_frames(
     model,              # a `BaseModel`, or whatever has its methods
@@ -149,7 +149,7 @@ def drive_frames(
     "One picture for each driving frame, as they are asked for"
     to = lambda o: o.to(device)
     pose_s, poses = to(source.pose), to(driver.pose)
-    avatar = model.avatar(to(source.crop(size)), pose_s)
+    avatar = model.avatar(model.names[0]) if hasattr(model, 'names') else model.avatar(to(source.crop(size)), pose_s)
     if relative:
         pose_0 = poses[reference:reference + 1]
         x_0 = next(x for k, x in enumerate(driver.crops()) if k == reference)
@@ -337,21 +337,28 @@ def _reference(frame, pose_s, poses):
     if not 0 <= frame < len(poses): raise ValueError(f'reference={frame}: the driver has {len(poses)} frames, 0 first')
     return frame
 
-def _ready(model, device):
-    "A model for use, from its name or folder, or as it is"
+def _ready(model, device, source, photo):
+    "A model for use, from its name or folder, or as it is; of a student, which knows its sources by name, the part for this one"
     if isinstance(model, (str, Path)): model = load(model)
-    return model.to(device).fold() if isinstance(model, torch.nn.Module) else model
+    if not isinstance(model, torch.nn.Module): return model
+    if not hasattr(model, 'names'): return model.to(device).fold()
+    if photo: raise ValueError('a student copies the driver and keeps no photo of its source: leave out relative and paste, or take a base model')
+    return model.to(device).fold(str(source))
+
+def _nobody(size):
+    "What stands for the source of a student: it needs no picture, and paints its own background"
+    return Source(np.zeros((size, size, 3), np.uint8), np.full((size, size), 255, np.uint8), np.full(3, size/2), torch.eye(4)[None])
 
 def animate(
-    source:str|Path,            # a photo, a video (its first frame), or a clip folder
+    source:str|Path,            # a photo, a video (its first frame), or a clip folder; of a student the name of an avatar
     driver:str|Path,            # a video, or a clip folder
     out:str|Path,               # .mp4
-    model,                      # a run folder, a name of shipped weights, or a `BaseModel`
+    model,                      # a run folder, a name of shipped weights, a `BaseModel` or a `Student`
     face:int|None=None,         # which face of the source, from the left, 0 first, where there are several
     driver_face:int|None=None,  # likewise of the driver
     relative:bool=False,        # add the driver's change to what the source does, instead of copying the driver
     reference:int|None=0,       # the driver's frame from which it changes; None: the one turned most like the source
-    background:str='source',    # 'source', 'model', or a colour such as 'white'
+    background:str='source',    # 'source' (of a student its own), 'model', or a colour such as 'white'
     paste:bool=False,           # back into the whole photo, instead of a square crop
     start:float=0.,             # where in the driver to begin, seconds
     end:float|None=None,        # and to end; None: at its end
@@ -363,8 +370,8 @@ def animate(
     "Animate a portrait with the motion of a video"
     out, device = _check_out(out, source, driver), pick_device(device)
     _check_options(bs, smooth)
-    model = _ready(model, device)
-    size = model.cfg.size
+    model = _ready(model, device, source, relative or paste)
+    size, known = model.cfg.size, hasattr(model, 'names')
     bar = lambda o, **k: tqdm(o, unit=' frames', disable=not progress or in_test(), leave=False, **k)
     with ExitStack() as stack:
         opened = []
@@ -372,8 +379,8 @@ def animate(
             if not opened: opened.append(stack.enter_context(faces.Tracker()))
             return opened[0]
         matte = lambda x: tracker().mask(x, np.full(3, len(x)/2))
-        src = load_source(source, tracker, face)
-        stage = Stage(src, getattr(model, 'side', size), matte, background, paste)
+        src = _nobody(size) if known else load_source(source, tracker, face)
+        stage = Stage(src, getattr(model, 'side', size), matte, 'model' if known and background == 'source' else background, paste)
         drv = load_driver(driver, size, tracker, driver_face, start, end, smooth, bar)
         i = _reference(reference, src.pose[0], drv.pose)
         frames = map(stage, drive_frames(model, src, drv, size, device, relative, i, bs))
@@ -382,11 +389,11 @@ def animate(
     seconds, fps = float(drv.times[-1] + 1/drv.fps), float(drv.fps)
     return dict(out=str(out), frames=len(drv), seconds=seconds, fps=fps, lost=drv.lost, size=stage.plate.shape[1::-1])
 
-# %% ../nbs/50_animate.ipynb #7817691d
+# %% ../nbs/50_animate.ipynb #a724eca7
 def _parser():
     p = argparse.ArgumentParser('megaportrait_animate', description='Animate a portrait with the motion of a video. '
                                 'The result says in its metadata that it is synthetic.')
-    p.add_argument('source', help='photo, video (its first frame), or clip folder')
+    p.add_argument('source', help='photo, video (its first frame), or clip folder; with a student the name of an avatar')
     p.add_argument('driver', help='video, or clip folder')
     p.add_argument('out', help='the .mp4 to write')
     p.add_argument('--model', required=True, help='run folder, or name of shipped weights')

@@ -303,7 +303,7 @@ class ResNetBlock(nn.Module):
             h = getattr(self, f'bn{n}')(getattr(self, f'conv{n}')(h))
         return F.relu(h + self.downsample(x), inplace=True)
 
-# %% ../nbs/10_layers.ipynb #91a34cf7
+# %% ../nbs/10_layers.ipynb #f8d53ff2
 class ResNetFeatures(nn.Module):
     "A ResNet with group norm, any width and stride, and a map of features in place of classes"
     def __init__(self, deep, layers, width, out_channels, groups, stride):
@@ -316,23 +316,25 @@ class ResNetFeatures(nn.Module):
             c_in, left = 4*c if deep else c, left//s
             blocks += [ResNetBlock(c_in, c, deep=deep, stride=1, groups=groups) for _ in range(n - 1)]
             self.add_module(f'layer{i + 1}', nn.Sequential(*blocks))
-        self.out = conv(2, c_in, out_channels, 1, sn=True)
+        self.stages, self.channels = len(layers), out_channels or c_in
+        self.out = conv(2, c_in, out_channels, 1, sn=True) if out_channels else nn.Identity()
 
     def forward(self,
         x:Tensor, # (B, 3, H, W)
-    ) -> Tensor: # (B, out_channels, H/stride, W/stride)
+    ) -> Tensor: # (B, channels, H/stride, W/stride)
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x)), inplace=True), 3, 2, 1)
-        return self.out(self.layer4(self.layer3(self.layer2(self.layer1(x)))))
+        for i in range(self.stages): x = getattr(self, f'layer{i + 1}')(x)
+        return self.out(x)
 
-# %% ../nbs/10_layers.ipynb #00bddc9d
+# %% ../nbs/10_layers.ipynb #a160b36a
 _resnets = dict(resnet18=(False, (2, 2, 2, 2)), resnet50=(True, (3, 4, 6, 3)))
 
 def resnet(
     kind:str, # 'resnet18' or 'resnet50'
     width:int, # of the stem; the original's is 64
-    out_channels:int, # of the 1x1 convolution at the end
+    out_channels:int, # of the 1x1 convolution at the end; 0: none, the last stage's features
     groups:int = 32, # of the norms, at most
-    layers:tuple|None = None, # blocks in each of the four stages; None: as the name says
+    layers:tuple|None = None, # blocks in each stage; None: as the name says
     stride:int = 32, # of the whole: 4, 8, 16 or 32
 ) -> ResNetFeatures:
     "A ResNet that ends in a map of features"

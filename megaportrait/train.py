@@ -21,7 +21,7 @@ from .synthetic import make_clips
 from .trainer import BaseStage, processes, train
 
 # %% ../nbs/26_train.ipynb #54375c45
-stages = dict(base='train', hr='highres')  # in the order of training, each with its module
+stages = dict(base='train', hr='highres', student='student')  # in the order of training, each with its module
 
 def of_stage(
     stage:str,

@@ -182,7 +182,7 @@ def cycle_term(
     z_sd, z_s2d = model.motion(torch.cat([out.x_sd, out.x_s2d]), pose_d.repeat(2, 1, 1)).chunk(2)
     return contrastive_loss(z_sd, z_s2d, out.z_d, out.z_d2, cfg.s_cos, cfg.m_cos)
 
-# %% ../nbs/24_trainer.ipynb #98dcd846
+# %% ../nbs/24_trainer.ipynb #fc576314
 class BaseStage:
     "Stage one: the base model (Sec. 3.1)"
     name, labels = 'base', ()  # what the loader gives beside pictures and poses
@@ -197,6 +197,10 @@ class BaseStage:
         return dict(percept=Perceptual(cfg)) | (dict(gaze=GazeLoss(load_gaze_net())) if cfg.w_gaze or cfg.w_blink else {})
 
     def save(self, folder:Path, st:State): save_model(folder, st.ema, st.cfg)
+
+    def prepare(self, st:State, b:dict, gen:torch.Generator) -> dict: # with what should come out, and where, as x_d, m_d and pose_d
+        "What a step works on"
+        return augment_pair(b, st.cfg, gen, st.shard)
 
     def generate(self, st:State, b:dict, gen:torch.Generator):
         "The prediction, the cross image, and all that the losses need of the way there"
@@ -230,7 +234,7 @@ class BaseStage:
     def step(self, st:State, batch:dict) -> dict: # what goes into the log
         "Both updates of the game"
         gen = step_generator(st.seed, st.step)
-        b = augment_pair(to_float(batch, st.device), st.cfg, gen, st.shard)
+        b = self.prepare(st, to_float(batch, st.device), gen)
         with autocast(st):
             out = self.generate(st, b, gen)
             terms = self.terms(st, b, out)
