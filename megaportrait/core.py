@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# %% ../nbs/00_core.ipynb #5eaefbaf
+# %% ../nbs/00_core.ipynb #2cddfce0
 @dataclass(frozen=True, kw_only=True)
 class BaseCfg:
     "Hyper-parameters of all stages (Figs. 9 to 11, Sec. 4.1, App. B); the defaults are the base model `base512`"
@@ -65,6 +65,7 @@ class BaseCfg:
     dt_layers:tuple = (2, 2, 2, 2)      # residual blocks per stage of it; four stages end at a 32nd of the size, three at a 16th
     dt_widths:tuple = (192, 192, 192, 192, 192, 96, 48, 24)  # residual blocks with SPADE; the last ones double, back to `size`
     dt_side:int = 64                    # of an avatar's tensors, at most, px
+    dt_groups:int = 0                   # of the norms in SPADE; 0: every channel by itself (InstanceNorm), as drawn
     # start
     imagenet:bool = False               # E_mtn and the global branch start from ImageNet's ResNets (the authors' later code; off in the paper)
     # losses, Sec. 4.1

@@ -7,8 +7,8 @@ __all__ = ['SETTINGS', 'MOVE', 'SPADE', 'FixedSPADE', 'StudentBlock', 'Student',
            'load_teacher', 'find_people', 'Drivers', 'StudentStage', 'drivers_of', 'paint', 'apart', 'measure_student',
            'load_model', 'train_student', 'speed', 'grow', 'add_avatar']
 
-# %% ../nbs/40_student.ipynb #f541501c
-import copy, time
+# %% ../nbs/40_student.ipynb #54ebcbc7
+import copy, math, time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +28,7 @@ from .teachers import draw_move, frames_of, move, single
 from .train import find_data, held_out
 from .trainer import BaseStage, State, autocast, processes, train
 
-# %% ../nbs/40_student.ipynb #d6f94735
+# %% ../nbs/40_student.ipynb #736ef3f1
 class SPADE(nn.Module):
     "Instance norm, then a gain and an offset at every place, which belong to an avatar (Fig. 11)"
     def __init__(self,
@@ -36,9 +36,10 @@ class SPADE(nn.Module):
         c:int, # channels
         size:int, # of the features, px
         side:int, # of the tensors, at most, px
+        groups:int = 0, # of the norm; 0: every channel by itself
     ):
         super().__init__()
-        self.size, side = size, min(size, side)
+        self.size, side, self.groups = size, min(size, side), math.gcd(groups, c)  # gcd(0, c) = c
         self.T = nn.Parameter(.3*torch.randn(n, c, side, side))
         self.conv_w, self.conv_b = conv(2, c, c), conv(2, c, c)
         nn.init.ones_(self.conv_w.bias)
@@ -54,9 +55,9 @@ class SPADE(nn.Module):
         i:Tensor, # (B,) avatars
     ) -> Tensor: # (B, C, size, size)
         gain, offset = self.affine(i)
-        return torch.addcmul(offset, F.instance_norm(x), gain)
+        return torch.addcmul(offset, F.group_norm(x, self.groups), gain)
 
-# %% ../nbs/40_student.ipynb #3be6bd5c
+# %% ../nbs/40_student.ipynb #88ec3a15
 class FixedSPADE(nn.Module):
     "A SPADE of one avatar, its gain and offset computed once"
     def __init__(self,
@@ -64,19 +65,20 @@ class FixedSPADE(nn.Module):
         i:int, # avatar
     ):
         super().__init__()
+        self.groups = spade.groups
         with torch.no_grad(): gain, offset = spade.affine(torch.tensor([i], device=spade.T.device))
         self.register_buffer('gain', gain.clone()); self.register_buffer('offset', offset.clone())
 
-    def forward(self, x, i=None): return torch.addcmul(self.offset, F.instance_norm(x), self.gain)
+    def forward(self, x, i=None): return torch.addcmul(self.offset, F.group_norm(x, self.groups), self.gain)
 
-# %% ../nbs/40_student.ipynb #9a104afb
+# %% ../nbs/40_student.ipynb #6dc544ea
 class StudentBlock(nn.Module):
     "Residual block of the student (Fig. 11)"
-    def __init__(self, c_in, c_out, n, size, side, up):
+    def __init__(self, c_in, c_out, n, size, side, up, groups):
         super().__init__()
         self.up = (2, 2) if up else (1, 1)
-        self.conv1, self.spade1 = conv(2, c_in, c_out, bias=False), SPADE(n, c_out, size, side)
-        self.conv2, self.spade2 = conv(2, c_out, c_out, bias=False), SPADE(n, c_out, size, side)
+        self.conv1, self.spade1 = conv(2, c_in, c_out, bias=False), SPADE(n, c_out, size, side, groups)
+        self.conv2, self.spade2 = conv(2, c_out, c_out, bias=False), SPADE(n, c_out, size, side, groups)
         self.skip = conv(2, c_in, c_out, 1, bias=False) if c_in != c_out else nn.Identity()
 
     def forward(self,
@@ -87,7 +89,7 @@ class StudentBlock(nn.Module):
         h = F.relu(self.spade1(self.conv1(x), i), inplace=True)
         return F.relu(self.skip(x) + self.spade2(self.conv2(h), i), inplace=True)
 
-# %% ../nbs/40_student.ipynb #d181e4f8
+# %% ../nbs/40_student.ipynb #d8932753
 class Student(nn.Module):
     "G_DT of Fig. 11: a driver's picture and the number of an avatar, nothing else"
     def __init__(self,
@@ -106,7 +108,7 @@ class Student(nn.Module):
         for k, (c_in, c) in enumerate(zip(widths, widths[1:])):
             up = k >= len(widths) - 1 - ups
             size *= 2**up
-            self.blocks.append(StudentBlock(c_in, c, n, size, cfg.dt_side, up))
+            self.blocks.append(StudentBlock(c_in, c, n, size, cfg.dt_side, up, cfg.dt_groups))
         self.out = conv(2, widths[-1], 3)
         nn.init.xavier_normal_(self.out.weight)
 
@@ -116,7 +118,7 @@ class Student(nn.Module):
     ) -> Tensor: # (B, 3, H, W) in [0, 1]
         h = self.trunk(2*x_d - 1)
         for b in self.blocks: h = b(h, i)
-        return self.out(F.relu(F.instance_norm(h), inplace=True)).sigmoid()
+        return self.out(F.relu(F.group_norm(h, math.gcd(self.cfg.dt_groups, h.shape[1])), inplace=True)).sigmoid()
 
     def number(self, name:str) -> int:
         "Which avatar it is"
@@ -146,13 +148,13 @@ def _fixed(block, i):
     new._modules = block._modules | {k: FixedSPADE(getattr(block, k), i) for k in ('spade1', 'spade2')}
     return new
 
-# %% ../nbs/40_student.ipynb #9c31323a
+# %% ../nbs/40_student.ipynb #b69b737e
 _distil = dict(disc_scales=4, cross='none', roll_group=2, w_cos=0., w_blink=0., w_volume=0., w_mismatch=0.)
 SETTINGS = dict(
     base512=_distil | dict(bs=4, steps=170_000),
     base256=_distil | dict(bs=4, steps=170_000),
     small=_distil | dict(n_avatars=8, dt_width=32, dt_widths=(96, 96, 96, 96, 96, 48, 24, 16), bs=8, steps=20_000, imagenet=False),
-    tiny=_distil | dict(n_avatars=8, dt_width=16, dt_layers=(1, 1, 1), dt_widths=(48, 48, 48, 32, 24, 12), dt_side=16, bs=4, steps=1000,
+    tiny=_distil | dict(n_avatars=8, dt_width=16, dt_layers=(1, 1, 1), dt_widths=(48, 48, 48, 32, 24, 12), dt_side=16, dt_groups=2, bs=8, steps=1500, lr=2e-3, lr_kernel=.02,
               percept='random', percept_width=8, w_vgg=4., w_face=0., log_every=50, save_every=500))
 
 # %% ../nbs/40_student.ipynb #d289748d

@@ -6,7 +6,7 @@
 __all__ = ['FACE', 'BARS', 'LIMITS', 'cos_face', 'Naming', 'vary_face', 'FaceStage', 'embed_all', 'verify', 'measure_face',
            'train_face', 'face_card']
 
-# %% ../nbs/28b_teach_face.ipynb #2ec3b915
+# %% ../nbs/28b_teach_face.ipynb #b52bd5cf
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from .data import ClipSet, to_float
 from .metrics import auc
 from .ours import save_net
 from .perceptual import FaceNet, face_crop, load_face_net
-from .teachers import TEACHER, degrade, draw_move, frames_of, new_background, single, teacher_card
+from .teachers import TEACHER, degrade, draw_move, frames_of, new_background, single, teacher_card, training_facts
 from .trainer import State, autocast, train, update
 
 FACE = replace(TEACHER, percept_width=16, lr_kernel=0., steps=4000)  # aligned faces of 64 px, a quarter of VGG's width; no norms inside, so no Muon
@@ -106,7 +106,7 @@ def verify(
     return dict(auc=auc(cos[i, j][same], cos[i, j][~same]), same_cos=cos[i, j][same].mean().item(), other_cos=cos[i, j][~same].mean().item(),
                 nearest_is_same=(who[near] == who).float().mean().item(), people=len(names), pictures=len(e))
 
-# %% ../nbs/28b_teach_face.ipynb #161895fb
+# %% ../nbs/28b_teach_face.ipynb #db9105c8
 def measure_face(
     net:FaceNet,
     bank:Bank, # held out
@@ -139,7 +139,7 @@ def train_face(
     st = train(cfg, data, run, stage=FaceStage(len(data)), device=device, seed=seed, resume=resume, workers=workers, progress=progress)
     if st.rank: return {}
     m = measure_face(load_face_net(Path(run)/'face.safetensors', st.device), Bank(bank, 'eval'), ClipSet(clips, 'eval') if clips else None)
-    m |= dict(steps=st.step, people=len(data), seed=seed)
+    m |= training_facts(st, Path(run), len(data))
     save_json(Path(run)/'metrics.json', m)
     return m
 

@@ -7,7 +7,7 @@ __all__ = ['GAZE', 'EYE', 'SHUT', 'BARS', 'LIMITS', 'gaze_terms', 'GazeStage', '
            'eyes_shut', 'mesh_labels', 'MeshEyes', 'MeshEyesSet', 'measure_gaze_real', 'iris_test', 'read_rt_gene',
            'read_rt_bene', 'train_gaze', 'gaze_card']
 
-# %% ../nbs/28c_teach_gaze.ipynb #68cf35f6
+# %% ../nbs/28c_teach_gaze.ipynb #684f05e2
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from .gaze import GazeLoss, GazeNet, direction, eye_patches, gaze_angles, load_g
 from .metrics import auc, correlation, eye_opening
 from .ours import save_net
 from .synthetic import render, sample_drivers, sample_identity
-from .teachers import TEACHER, degrade, draw_move, frames_of, new_background, single, teacher_card, with_clips
+from .teachers import TEACHER, degrade, draw_move, frames_of, new_background, single, teacher_card, training_facts, with_clips
 from .trainer import State, autocast, train, update
 
 GAZE = replace(TEACHER, mtn_width=16, steps=2000, lr=8e-4, lr_min=8e-8, warmup=200, wd=0.)  # a quarter of VGG's width
@@ -206,7 +206,7 @@ def read_rt_bene(
     rows = [o for o in rows if o[1] in (0., 1.)]
     return [o[0] for o in rows], torch.tensor([o[1] for o in rows])
 
-# %% ../nbs/28c_teach_gaze.ipynb #05d97f8e
+# %% ../nbs/28c_teach_gaze.ipynb #743ff0cd
 def train_gaze(
     cfg:BaseCfg,
     bank:str|Path, # folder of the bank
@@ -227,7 +227,7 @@ def train_gaze(
     if st.rank: return {}
     net = load_gaze_net(Path(run)/'gaze.safetensors', st.device)
     m = dict(synthetic=measure_gaze(net, Bank(bank, 'eval')), loss=iris_test(GazeLoss(net), faces)) | (dict(real=measure_gaze_real(net, ClipSet(clips, 'eval'))) if clips else {})
-    m |= dict(steps=st.step, people=len(data), share_real=share, seed=seed)
+    m |= training_facts(st, Path(run), len(data), share)
     save_json(Path(run)/'metrics.json', m)
     return m
 

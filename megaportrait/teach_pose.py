@@ -6,7 +6,7 @@
 __all__ = ['POSE', 'BINS', 'BARS', 'LIMITS', 'pose_loss', 'vary_pose', 'PoseStage', 'draw_axes', 'predict_poses', 'compare_poses',
            'show_by_yaw', 'measure_pose', 'train_pose', 'load_pose_net', 'pose_card']
 
-# %% ../nbs/28a_teach_pose.ipynb #87e4e522
+# %% ../nbs/28a_teach_pose.ipynb #fe7fa3b5
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -20,7 +20,7 @@ from .data import ClipSet, to_float
 from .face import canonical_mesh
 from .motion import PoseNet
 from .ours import load_net, save_net
-from .teachers import TEACHER, degrade, draw_move, frames_of, move, new_background, single, teacher_card, with_clips
+from .teachers import TEACHER, degrade, draw_move, frames_of, move, new_background, single, teacher_card, training_facts, with_clips
 from .trainer import State, autocast, train, update
 
 POSE = replace(TEACHER, size=96)  # half as much again as the network sees
@@ -122,7 +122,7 @@ def show_by_yaw(
     ax.set(xlabel='true yaw, degrees', ylabel='median error, degrees', ylim=(0, None)); ax.legend(fontsize=8)
     return fig
 
-# %% ../nbs/28a_teach_pose.ipynb #d664bfa6
+# %% ../nbs/28a_teach_pose.ipynb #af7eac38
 def measure_pose(
     net:PoseNet,
     bank:Bank, # held out
@@ -151,7 +151,7 @@ def train_pose(
     st = train(cfg, with_clips(data, clips, share), run, stage=PoseStage(), device=device, seed=seed, resume=resume, workers=workers, progress=progress)
     if st.rank: return {}
     m = measure_pose(load_pose_net(Path(run)/'pose.safetensors', st.device), Bank(bank, 'eval'), ClipSet(clips, 'eval') if clips else None)
-    m |= dict(steps=st.step, people=len(data), share_real=share, seed=seed)
+    m |= training_facts(st, Path(run), len(data), share)
     save_json(Path(run)/'metrics.json', m)
     return m
 

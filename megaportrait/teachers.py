@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['TEACHER', 'settings', 'find_bank', 'Together', 'with_clips', 'draw_move', 'move', 'new_background', 'degrade',
-           'single', 'frames_of', 'with_twin', 'teacher_card']
+           'single', 'frames_of', 'training_facts', 'with_twin', 'teacher_card']
 
-# %% ../nbs/28_teachers.ipynb #9ce653af
+# %% ../nbs/28_teachers.ipynb #3d923a98
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,8 @@ from .core import BaseCfg, in_test, load_json, presets, project_root
 from .data import ClipSet
 from .ours import card
 from .perceptual import pink_noise
+from .trainer import State
+from .viz import read_log
 
 # %% ../nbs/28_teachers.ipynb #fd9ffa25
 TEACHER = replace(
@@ -150,7 +152,18 @@ def frames_of(
     at = [(c, t) for c in clips for t in pick(c.frames)]
     return torch.stack([c.frame(t, size) for c, t in at]), torch.stack([c.pose[t] for c, t in at])
 
-# %% ../nbs/28_teachers.ipynb #8b6252dd
+# %% ../nbs/28_teachers.ipynb #3ab626e9
+def training_facts(
+    st:State, # at the end
+    run:Path,
+    people:int, # of the bank
+    share:float = 0., # of the draws that showed real people
+) -> dict: # steps, people, share_real, seed, minutes by the speed that the log tells, and on what
+    "What a training was, beside what it reached"
+    cfg = st.cfg
+    on = f'{torch.get_num_threads()} thread(s) of a CPU' if st.device.type == 'cpu' else torch.cuda.get_device_name(st.device) if st.device.type == 'cuda' else st.device.type
+    return dict(steps=st.step, people=people, share_real=share, seed=st.seed, minutes=cfg.steps*cfg.bs/read_log(run)[-1]['images_per_s']/60, on=on)
+
 def with_twin(
     metrics:dict, # of a training
     twin:str|Path = '', # run folder of the same training with another seed; empty: none
@@ -173,5 +186,5 @@ def teacher_card(
     "The page that goes with a network of ours"
     m = runs[0]
     if m.get('share_real'): raise ValueError(f"this network learned from real clips (share {m['share_real']}); it is measured, not shipped")
-    rows = [m['synthetic'] | m.get('loss', {}) | {f'real_{k}': v for k, v in m.get('real', {}).items()} | dict(steps=m['steps'], people_trained=m['people'], seed=m['seed']) for m in runs]
+    rows = [m['synthetic'] | m.get('loss', {}) | {f'real_{k}': v for k, v in m.get('real', {}).items()} | dict(people_trained=m['people']) | {k: m[k] for k in ('steps', 'minutes', 'on', 'seed')} for m in runs]
     return card(kind, net, command, f"{m['people']} synthetic people of the bank (`python -m megaportrait.bank`), {learned}.", rows, bars, limits)
