@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BaseParts', 'Avatar', 'BaseModel', 'BaseOut', 'roll_index', 'train_pass', 'channels_last', 'imagenet_start',
-           'save_model', 'model_folder', 'load_weights', 'load_model']
+           'save_model', 'model_folder', 'load_weights', 'open_model', 'load_model']
 
 # %% ../nbs/17_base.ipynb #919e2563
 import torch
@@ -262,7 +262,7 @@ def _read(path):
     try: return load_file(path)
     except SafetensorError as e: raise ValueError(f'{path} is cut short or damaged ({e}); copy it again') from e
 
-# %% ../nbs/17_base.ipynb #e6846b3f
+# %% ../nbs/17_base.ipynb #61dc1577
 def load_weights(
     model:nn.Module,
     path:str|Path, # model.safetensors
@@ -276,12 +276,20 @@ def load_weights(
                          f'(file: {shape(weights, wrong[0])}, config: {shape(want, wrong[0])}); use the config.json that it was saved with')
     model.load_state_dict(weights, strict=False)
 
+def open_model(
+    name:str|Path, # a folder, or the name of weights that the repository ships
+    make:Callable, # from a configuration to the model
+    device:str|torch.device = 'cpu',
+) -> nn.Module:
+    "A saved model of any kind, ready for use"
+    folder = model_folder(name)
+    with torch.random.fork_rng(devices=[]): model = make(from_dict(load_json(folder/'config.json')))
+    load_weights(model, folder/'model.safetensors')
+    return model.to(device).eval()
+
 def load_model(
     name:str|Path, # a folder, or the name of weights that the repository ships
     device:str|torch.device = 'cpu',
 ) -> BaseModel:
-    "A saved model, ready for use"
-    folder = model_folder(name)
-    with torch.random.fork_rng(devices=[]): model = BaseModel(from_dict(load_json(folder/'config.json')))
-    load_weights(model, folder/'model.safetensors')
-    return model.to(device).eval()
+    "A saved base model, ready for use"
+    return open_model(name, BaseModel, device)

@@ -7,7 +7,7 @@ __all__ = ['LIGHT', 'SETTINGS', 'PEOPLE', 'FRAMES', 'SHIPPED', 'small', 'double'
            'load_model', 'on_base', 'Still', 'Stills', 'views', 'spectrum', 'high_power', 'power_loss', 'HrStage',
            'split_batch', 'pictures', 'compare', 'show_spectra', 'find_stills', 'open_stills', 'train_hr']
 
-# %% ../nbs/30_highres.ipynb #02744ef4
+# %% ../nbs/30_highres.ipynb #d1c1b556
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -20,7 +20,7 @@ from .adversarial import Discriminator, hinge_d, hinge_g, frozen
 from .appearance import VolumeEncoder
 from .augment import augment_pair, step_generator
 from .bank import Bank, eval_people, make_bank
-from .base import BaseModel, load_model as load_base, load_weights, model_folder, roll_index, save_model
+from .base import BaseModel, load_model as load_base, model_folder, open_model, roll_index, save_model
 from .core import BaseCfg, from_dict, load_json, presets, save_json
 from .data import SPLITS, ClipSet, PairDataset, prepare, to_float
 from .g2d import project
@@ -84,7 +84,7 @@ def anchor(
     for mode in ('bilinear', 'nearest'): x_hr = x_hr + F.interpolate(small(x.float(), 4) - small(x_hr, 8), scale_factor=8, mode=mode)
     return x_hr.clamp(0, 1)
 
-# %% ../nbs/30_highres.ipynb #af817831
+# %% ../nbs/30_highres.ipynb #b1e81ba3
 class HighRes(BaseModel):
     "A frozen base and its enhancer: the base's interface, pictures of twice the side"
     def __init__(self, cfg:BaseCfg):
@@ -123,10 +123,7 @@ def load_model(
     device:str|torch.device = 'cpu',
 ) -> HighRes:
     "A saved enhancer with its base, ready for use"
-    folder = model_folder(name)
-    with torch.random.fork_rng(devices=[]): model = HighRes(from_dict(load_json(folder/'config.json')))
-    load_weights(model, folder/'model.safetensors')
-    return model.to(device).eval()
+    return open_model(name, HighRes, device)
 
 # %% ../nbs/30_highres.ipynb #6d4337d4
 def on_base(

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['OnnxAvatar', 'read_clip', 'write_film', 'run', 'main']
 
-# %% ../nbs/41a_run_onnx.ipynb #dde82529
-import argparse, json, os, sys, tempfile
+# %% ../nbs/41a_run_onnx.ipynb #9c47e769
+import argparse, json, os, sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path

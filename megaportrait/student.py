@@ -7,7 +7,7 @@ __all__ = ['SETTINGS', 'MOVE', 'SPADE', 'FixedSPADE', 'StudentBlock', 'Student',
            'load_teacher', 'find_people', 'Drivers', 'StudentStage', 'drivers_of', 'paint', 'apart', 'measure_student',
            'load_model', 'train_student', 'speed', 'grow', 'add_avatar']
 
-# %% ../nbs/40_student.ipynb #54ebcbc7
+# %% ../nbs/40_student.ipynb #0d9c3d07
 import copy, math, time
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from . import load, pose as P
 from .adversarial import Discriminator
 from .augment import jitter
-from .base import Avatar, BaseModel, load_weights, model_folder, save_model
-from .core import BaseCfg, from_dict, load_json, presets, save_json
+from .base import Avatar, BaseModel, model_folder, open_model, save_model
+from .core import BaseCfg, load_json, presets, save_json
 from .data import ClipSet, to_float
 from .layers import conv, resample, resnet
 from .metrics import csim, psnr
@@ -340,7 +340,7 @@ def measure_student(
             found[f'csim_{b}{a}'] = csim(net, v, pose, *other).mean().item()
     return dict(split=clips.split, drivers=len(x), avatars=m, **found)
 
-# %% ../nbs/40_student.ipynb #4c8887f9
+# %% ../nbs/40_student.ipynb #756ab856
 def _names(folder):
     path = Path(folder)/'avatars.json'
     if not path.is_file(): raise FileNotFoundError(f'{path} is missing, which names the avatars of the student beside it; copy it there or train again')
@@ -351,10 +351,7 @@ def load_model(
     device:str|torch.device = 'cpu',
 ) -> Student:
     "A trained student with its names, ready for use"
-    folder = model_folder(folder)
-    with torch.random.fork_rng(devices=[]): model = Student(from_dict(load_json(folder/'config.json')), _names(folder))
-    load_weights(model, folder/'model.safetensors')
-    return model.to(device).eval()
+    return open_model(folder, lambda cfg: Student(cfg, _names(model_folder(folder))), device)
 
 def _finish(st, run, stage, clips, pairs, clock):
     "Measure a finished run"
