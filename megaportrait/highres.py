@@ -46,7 +46,7 @@ def double(
     "Twice the side by interpolation"
     return F.interpolate(x.float(), scale_factor=2, mode=mode, align_corners=False).clamp(0, 1)
 
-# %% ../nbs/30_highres.ipynb #f84d1187
+# %% ../nbs/30_highres.ipynb #172ef031
 class Enhancer(nn.Module):
     "G_enh: a picture in, the same at twice the side out (Fig. 10a, b)"
     def __init__(self, cfg:BaseCfg):
@@ -63,12 +63,12 @@ class Enhancer(nn.Module):
 
     def forward(self,
         x:Tensor, # (B, 3, H, W) in [0, 1]
-    ) -> Tensor: # (B, 3, 2H, 2W) in [0, 1]
+    ) -> Tensor: # (B, 3, 2H, 2W), not yet clipped to [0, 1]
         up = double(x)
         h = run_blocks(self.blocks, self.columns(project(self.encoder(up))), checkpoint=self.checkpoint)
-        return (up + self.head(h).float().tanh()).clamp(0, 1)
+        return up + self.head(h).float().tanh()
 
-# %% ../nbs/30_highres.ipynb #76d8189b
+# %% ../nbs/30_highres.ipynb #9312ddd3
 def cycle(
     x_hr:Tensor, # (B, 3, 2H, 2W)
     x:Tensor, # (B, 3, H, W) that it was made from
@@ -79,12 +79,12 @@ def cycle(
 def anchor(
     x_hr:Tensor, # (B, 3, 2H, 2W)
     x:Tensor, # (B, 3, H, W) that it was made from
-) -> Tensor: # (B, 3, 2H, 2W) in [0, 1]
+) -> Tensor: # (B, 3, 2H, 2W)
     "The enhanced picture with the base's means"
     for mode in ('bilinear', 'nearest'): x_hr = x_hr + F.interpolate(small(x.float(), 4) - small(x_hr, 8), scale_factor=8, mode=mode)
-    return x_hr.clamp(0, 1)
+    return x_hr
 
-# %% ../nbs/30_highres.ipynb #b1e81ba3
+# %% ../nbs/30_highres.ipynb #e997e26d
 class HighRes(BaseModel):
     "A frozen base and its enhancer: the base's interface, pictures of twice the side"
     def __init__(self, cfg:BaseCfg):
@@ -108,7 +108,7 @@ class HighRes(BaseModel):
     ) -> Tensor: # (B, 3, 2H, 2W) in [0, 1]
         "Its enhancement"
         y = self.enhancer(x)
-        return anchor(y, x) if self.cfg.enh_anchor else y
+        return (anchor(y, x) if self.cfg.enh_anchor else y).clamp(0, 1)
 
     def drive_z(self,
         avatar, # as of the base
@@ -176,7 +176,7 @@ def views(
     crop = lambda k, M: move(b[k], M, mode='bicubic').clamp(0, 1)
     return dict(x_s=crop('x_s', M[0]), x_d=crop('x_d', M[1]), m_d=move(b['m_d'], M[1], 'border'), pose_s=M[0] @ b['pose_s'], pose_d=M[1] @ b['pose_d'])
 
-# %% ../nbs/30_highres.ipynb #ec848ce3
+# %% ../nbs/30_highres.ipynb #31367c6f
 def spectrum(
     x:Tensor, # (B, 3, S, S)
 ) -> Tensor: # (B, S/2) at 0, 1, 2, … cycles a side
@@ -198,9 +198,9 @@ def power_loss(
     x:Tensor, # (B, 3, S, S)
     still:Tensor, # (B, 3, S, S) that has the power it should have
 ) -> Tensor: # ()
-    "Mean difference of the logarithms of the power in two bands, beyond what a picture of half the side can hold"
+    "Difference of the logarithms of the batch's power in two bands, beyond what a picture of half the side can hold"
     n = x.shape[-1]
-    a, b = (torch.stack([o.sum(1) for o in spectrum(v)[:, n//4:].split(n//8, 1)]).clamp_min(1e-9).log() for v in (x, still))
+    a, b = (torch.stack([o.sum(1).mean() for o in spectrum(v)[:, n//4:].split(n//8, 1)]).clamp_min(1e-9).log() for v in (x, still))
     return (a - b).abs().mean()
 
 # %% ../nbs/30_highres.ipynb #d3411eed
@@ -277,7 +277,7 @@ def split_batch(
     if n and B % n: raise ValueError(f'micro={n} does not divide the batch of {B} samples in this process; change micro or bs')
     return [{k: o[i:i + (n or B)] for k, o in v.items()} for i in range(0, B, n or B)]
 
-# %% ../nbs/30_highres.ipynb #abb33fb8
+# %% ../nbs/30_highres.ipynb #2ddb4b34
 def pictures(
     model:HighRes,
     stills:Stills, # of unseen people
@@ -298,13 +298,15 @@ def pictures(
 def compare(
     p:dict, # of `pictures`
     cfg:BaseCfg,
-) -> dict: # numbers, each with its twin NAME_bicubic
+) -> dict: # numbers, each with its twin NAME_bicubic, and the PSNR of bicubic pictures with the truth's detail and with another truth's
     "The enhancer beside bicubic interpolation"
     percept = Perceptual(replace(cfg, percept='face', w_vgg=1., w_face=0.))
     m = {}
     for name, x, c in (('', p['hr'], p['hr_c']), ('_bicubic', *(double(p[k], 'bicubic') for k in ('x_sd', 'x_c')))):
         m |= {f'psnr{name}': psnr(x, p['x_d']).mean().item(), f'percept{name}': percept(x, p['x_d'])['vgg'].item(),
               f'cross_power{name}': (high_power(c).mean()/high_power(p['x']).mean()).item(), f'cross_cycle{name}': cycle(c, p['x_c']).mean().item()}
+    detail = p['x_d'] - double(small(p['x_d']), 'bicubic')  # what a picture of half the side cannot hold
+    m |= {f'psnr_{k}_detail': psnr(double(p['x_sd'], 'bicubic') + d, p['x_d']).mean().item() for k, d in dict(true=detail, foreign=detail.roll(1, 0)).items()}
     return m | dict(percept_net=percept.note)
 
 # %% ../nbs/30_highres.ipynb #2ba26c46
@@ -318,14 +320,14 @@ def show_spectra(
     ax.axvline(v.shape[-1]/4, c='k', lw=.5, ls=':'); ax.set(xlabel='cycles a side (dotted: where the base\'s picture ends)', ylabel='power'); ax.legend(fontsize=8)
     return fig
 
-# %% ../nbs/30_highres.ipynb #f8cbccce
+# %% ../nbs/30_highres.ipynb #752d6c9f
 LIGHT = dict(enh_widths=(32, 64, 128, 256), enh_ch=48, enh_width=256, enh_blocks=4, enh_ups=(128, 64, 32), enh_tail=(32,))
 _PAPER = dict(w_l1=100., w_vgg=0., w_fm=100., w_adv=1., w_adv_c=1., w_cyc=10., steps=50_000, bs=16, checkpoint=True)
 SETTINGS = dict(
     base512=_PAPER | dict(micro=8), base256=_PAPER | LIGHT,
     small=_PAPER | dict(enh_widths=(16, 32, 64), enh_ch=24, enh_blocks3d=1, enh_width=128, enh_blocks=3, enh_ups=(64, 32), enh_tail=(16,), enh_anchor=True, w_power=1., steps=10_000, bs=16, checkpoint=False),
-    tiny=_PAPER | dict(enh_widths=(4, 8, 24, 48), enh_ch=16, enh_depth=4, enh_blocks3d=1, enh_width=64, enh_blocks=2, enh_ups=(32, 16, 8), enh_tail=(), enh_anchor=True, w_l2=0., w_fm=40., w_adv=.3, w_adv_c=.3, w_power=1.,
-        game_from=.3, disc_width=8, ema=.98, warmup=20, steps=1200, bs=4, checkpoint=False))
+    tiny=_PAPER | dict(enh_widths=(8, 16, 32), enh_ch=16, enh_depth=4, enh_blocks3d=1, enh_width=48, enh_blocks=2, enh_ups=(24, 12), enh_tail=(), enh_anchor=True, w_l2=0., w_vgg=8., w_fm=40., w_adv=.3, w_adv_c=.3, w_power=.7,
+        game_from=.8, disc_width=8, lr=1e-3, lr_kernel=.01, ema=.98, warmup=20, steps=900, bs=4, checkpoint=False))
 
 # %% ../nbs/30_highres.ipynb #e93954e4
 PEOPLE, FRAMES = 300, 2  # of the default bank of stills

@@ -148,13 +148,13 @@ def _fixed(block, i):
     new._modules = block._modules | {k: FixedSPADE(getattr(block, k), i) for k in ('spade1', 'spade2')}
     return new
 
-# %% ../nbs/40_student.ipynb #b69b737e
+# %% ../nbs/40_student.ipynb #2770b48b
 _distil = dict(disc_scales=4, cross='none', roll_group=2, w_cos=0., w_blink=0., w_volume=0., w_mismatch=0.)
 SETTINGS = dict(
     base512=_distil | dict(bs=4, steps=170_000),
     base256=_distil | dict(bs=4, steps=170_000),
     small=_distil | dict(n_avatars=8, dt_width=32, dt_widths=(96, 96, 96, 96, 96, 48, 24, 16), bs=8, steps=20_000, imagenet=False),
-    tiny=_distil | dict(n_avatars=8, dt_width=16, dt_layers=(1, 1, 1), dt_widths=(48, 48, 48, 32, 24, 12), dt_side=16, dt_groups=2, bs=8, steps=1500, lr=2e-3, lr_kernel=.02,
+    tiny=_distil | dict(n_avatars=8, dt_width=16, dt_layers=(1, 1, 1), dt_widths=(48, 48, 32, 16, 8), dt_side=16, dt_groups=2, bs=8, steps=1500, lr=2e-3, lr_kernel=.02,
               percept='random', percept_width=8, w_vgg=4., w_face=0., log_every=50, save_every=500))
 
 # %% ../nbs/40_student.ipynb #d289748d
