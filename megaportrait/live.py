@@ -157,7 +157,7 @@ def load_puppet(
     src = nobody(model.cfg.size) if hasattr(model, 'names') else load_source(source, lambda: tracker, face)
     return Puppet(model, src, device), faces.crop(src.picture, src.box, model.cfg.size)
 
-# %% ../nbs/53_live.ipynb #8de5b580
+# %% ../nbs/53_live.ipynb #31d6bb75
 def caption(
     x:np.ndarray, # (S, S, 3) uint8
     side:int, # px, of the result
@@ -165,8 +165,8 @@ def caption(
 ) -> np.ndarray: # (side, side, 3) uint8
     "A picture at the size of the screen, with a line below"
     im = Image.fromarray(x).resize((side, side), Image.BICUBIC)
-    ImageDraw.Draw(im).text((side/40, side - side/40), text, 'white', anchor='lb', font_size=max(9, side/22), stroke_width=1, stroke_fill='black')
-    return np.asarray(im)
+    ImageDraw.Draw(im).text((side/40, side - side/40), text, 'white', anchor='lb', font_size=max(9, side/18), stroke_width=1, stroke_fill='black')
+    return np.array(im)
 
 class Window:
     "A window; q, Esc and closing it end the show"
