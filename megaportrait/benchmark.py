@@ -159,7 +159,7 @@ def count(
     macs |= {'rest': rest} if (rest := sum(o.macs for o in m.ops) - sum(macs.values())) else {}
     return Count({k: sum(p.numel() for p in v.parameters()) for k, v in of.items()}, macs, m.peak, m.ops)
 
-# %% ../nbs/70_benchmark.ipynb #c4a04b3d
+# %% ../nbs/70_benchmark.ipynb #bd6b05c9
 def costs_of(
     preset:str,
 ) -> dict: # stage to Count
@@ -173,13 +173,13 @@ def show_costs(
     print(f"{'':9} {'weights M':>9} {'GMAC':>9} {'alive MB':>9}   by module, GMAC")
     for k, c in counts.items():
         modules = sorted(c.macs.items(), key=lambda o: -o[1])[:5]
-        told = ', '.join(f'{n} {v/1e9:.3g}' for n, v in modules)
+        told = ', '.join(f'{n} {v/1e9:.4g}' for n, v in modules)
         print(f'{k:9} {sum(c.parameters.values())/1e6:9.2f} {sum(c.macs.values())/1e9:9.3f} {c.peak/1e6:9.1f}   {told}')
 
 # %% ../nbs/70_benchmark.ipynb #650afc78
 PEAKS = dict(H200=(790e12, 4.3e12)) # floating-point operations in bf16, and bytes, per second
 
-# %% ../nbs/70_benchmark.ipynb #cf0cd71c
+# %% ../nbs/70_benchmark.ipynb #3e704984
 def hardware(
     device:torch.device,
 ) -> str:
@@ -215,14 +215,14 @@ def graphed(
     return again
 
 def in_half(
-    net:nn.Module, # on a GPU; changed in place
+    net:nn.Module, # changed in place
     dtype:torch.dtype, # torch.bfloat16 or torch.float16
 ) -> Callable:
     "A network in half precision: kernels stored so, arithmetic by autocast"
     for p in channels_last(net).parameters():
         if p.dim() > 1: p.data = p.data.to(dtype)
     def run(*inputs):
-        with torch.autocast('cuda', dtype, cache_enabled=False): return net(*inputs)
+        with torch.autocast(inputs[0].device.type, dtype, cache_enabled=False): return net(*inputs)
     return run
 
 # %% ../nbs/70_benchmark.ipynb #cc1d1e71
@@ -302,7 +302,7 @@ def onnx_shares(
     for e in events: spent[e['args']['op_name']] = spent.get(e['args']['op_name'], 0) + e['dur']
     return {k: v/sum(spent.values()) for k, v in sorted(spent.items(), key=lambda o: -o[1])}
 
-# %% ../nbs/70_benchmark.ipynb #85381d39
+# %% ../nbs/70_benchmark.ipynb #4725d65f
 def measure(
     preset:str,
     stage:str,
@@ -315,7 +315,7 @@ def measure(
     "Measure one stage on the machine at hand"
     torch.manual_seed(0)
     device = pick_device(device)
-    row = dict(hardware=hardware(device), preset=preset, stage=stage, torch=torch.__version__, rounds=rounds)
+    row = dict(hardware=hardware(device), preset=preset, stage=stage, torch=torch.__version__, rounds=rounds, load=os.getloadavg()[0] if hasattr(os, 'getloadavg') else None)
     with threads_of(threads) as n, torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         net, inputs = build(preset, stage)
         gpu = device.type == 'cuda'
@@ -380,20 +380,21 @@ def main(
 
 if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())  # not in a notebook
 
-# %% ../nbs/70_benchmark.ipynb #c77eb630
+# %% ../nbs/70_benchmark.ipynb #fc14f5c6
 def show_speeds(
     rows:list, # of `measure`
 ):
     "Print times, ratios and rates, machine by machine"
     machine = None
     for r in rows:
-        here = f"{r['hardware']}, {r['threads']} threads, torch {r['torch']}" if r['threads'] else f"{r['hardware']}, torch {r['torch']}"
+        here = f"{r['hardware']}, {r['threads']} thread(s), torch {r['torch']}" if r['threads'] else f"{r['hardware']}, torch {r['torch']}"
         if here != machine: print(f"{here}\n{'':18}{'way':>14}{'ms':>9}{'best':>9}{'frames/s':>10}{'GFLOP/s':>9}{'faster':>8}"); machine = here
         for k, ms in r['ms'].items():
             print(f"{r['preset']:8} {r['stage']:9}{k:>14}{ms:9.1f}{r['best_ms'][k]:9.1f}{1e3/ms:10.1f}{2*r['gmac']/ms*1e3:9.0f}{r['faster'][k]:8.2f}")
+        if (r['load'] or 0) > .5: print(f"{'':18}{'':>14} busy with other work: load {r['load']:.1f} before it began")
         for k, v in r['why'].items(): print(f"{r['preset']:8} {r['stage']:9}{k:>14}  left out: {v}")
 
-# %% ../nbs/70_benchmark.ipynb #c1584616
+# %% ../nbs/70_benchmark.ipynb #be1bdec1
 def show_bound(
     row:dict, # of `measure`, with onnxruntime
     aim:float = 15., # frames per second
@@ -402,6 +403,6 @@ def show_bound(
     ms, shares = row['ms']['onnx'], row['onnx_shares']
     fps, rate = 1e3/ms, 2*row['gmac']/ms*1e3
     layout = sum(v for k, v in shares.items() if k.startswith('Reorder'))
-    print(f"{row['preset']} {row['stage']}: {fps:.1f} frames/s by onnxruntime on {row['threads']} threads, the aim of {aim:.0f} {'is met' if fps >= aim else 'is missed'}")
+    print(f"{row['preset']} {row['stage']}: {fps:.1f} frames/s by onnxruntime on {row['threads']} thread(s), the aim of {aim:.0f} {'is met' if fps >= aim else 'is missed'}")
     print(f"  {rate:.0f} GFLOP/s, and {row['product_gflops']:.0f} of a large product; {aim:.0f} frames/s need {2*row['gmac']*aim:.0f}")
     print(f"  of its time {shares['Conv']:.0%} convolutions, {layout:.0%} changes of layout, {1 - shares['Conv'] - layout:.0%} norms, sums and resizing, which are memory traffic")

@@ -157,7 +157,7 @@ def load_puppet(
     src = nobody(model.cfg.size) if hasattr(model, 'names') else load_source(source, lambda: tracker, face)
     return Puppet(model, src, device), faces.crop(src.picture, src.box, model.cfg.size)
 
-# %% ../nbs/53_live.ipynb #31d6bb75
+# %% ../nbs/53_live.ipynb #d004c32a
 def caption(
     x:np.ndarray, # (S, S, 3) uint8
     side:int, # px, of the result
@@ -175,6 +175,8 @@ class Window:
         if sys.platform.startswith('linux') and not {'DISPLAY', 'WAYLAND_DISPLAY'} & set(os.environ):
             raise ValueError('there is no screen to open a window on; write a film with --out FILE.mp4, or call live in a notebook')
         self.cv2 = _cv2()
+        try: self.cv2.namedWindow(self.title)
+        except self.cv2.error as e: raise ValueError('this OpenCV cannot open windows (it may be a headless one); write a film with --out FILE.mp4, or call live in a notebook') from e
 
     def __call__(self, x) -> bool: # whether to go on
         self.cv2.imshow(self.title, x[..., ::-1])
