@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['presets', 'BaseCfg', 'to_dict', 'from_dict', 'seed_everything', 'pick_device', 'in_test', 'project_root', 'data_dir',
-           'atomic_write', 'save_json', 'load_json']
+           'replacing', 'atomic_write', 'save_json', 'load_json']
 
-# %% ../nbs/00_core.ipynb #e5e131df
+# %% ../nbs/00_core.ipynb #29c54478
 import dataclasses, json, os, random, tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np
-import torch
 
 # %% ../nbs/00_core.ipynb #2cddfce0
 @dataclass(frozen=True, kw_only=True)
@@ -164,17 +164,19 @@ def from_dict(
     if unknown: raise ValueError(f'configuration has fields that this version does not know: {", ".join(unknown)}; remove them or use the version that wrote it')
     return BaseCfg(**{k: _tuples(v) for k, v in d.items()})
 
-# %% ../nbs/00_core.ipynb #d13aa9c4
+# %% ../nbs/00_core.ipynb #8eb396ef
 def seed_everything(
     seed:int,
 ):
     "Seed Python, numpy and torch, once per run"
+    import torch
     random.seed(seed); np.random.seed(seed % 2**32); torch.manual_seed(seed)
 
 def pick_device(
     name:str = '', # 'cpu', 'cuda', 'cuda:1', 'mps'; empty: the best at hand
-) -> torch.device:
+) -> 'torch.device':
     "The device to compute on"
+    import torch
     if not name: name = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
     if name.startswith('cuda') and not torch.cuda.is_available(): raise ValueError(f"device '{name}' asked for, but torch finds no CUDA GPU; use device='cpu' or leave it empty")
     try: return torch.device(name)
@@ -196,19 +198,26 @@ def data_dir() -> Path:
     "What the repository ships: the small synthetic set and trained weights"
     return project_root()/'data'
 
-# %% ../nbs/00_core.ipynb #46ea9f83
+# %% ../nbs/00_core.ipynb #defd7333
+@contextmanager
+def replacing(
+    path:str|Path,
+) -> Iterator[Path]: # a temporary path in the same folder, to write to
+    "`path` afterwards is what was written, or, after an error, as it was before"
+    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
+    fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.stem}.', suffix=path.suffix); os.close(fd)
+    try:
+        yield Path(tmp)
+        umask = os.umask(0); os.umask(umask)
+        os.chmod(tmp, 0o666 & ~umask); os.replace(tmp, path)  # mkstemp's files are for their owner only
+    finally: Path(tmp).unlink(missing_ok=True)
+
 def atomic_write(
     path:str|Path,
     write:Callable, # called with a temporary path in the same folder
 ):
     "Make `path` by `write`: afterwards it is whole, or as it was before"
-    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
-    fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.stem}.', suffix=path.suffix); os.close(fd)
-    try:
-        write(Path(tmp))
-        umask = os.umask(0); os.umask(umask)
-        os.chmod(tmp, 0o666 & ~umask); os.replace(tmp, path)  # mkstemp's files are for their owner only
-    finally: Path(tmp).unlink(missing_ok=True)
+    with replacing(path) as tmp: write(tmp)
 
 def save_json(
     path:str|Path,

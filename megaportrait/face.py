@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['EYES', 'canonical_mesh', 'eye_centres', 'mesh_triangles', 'flip_index', 'FaceError', 'Unreadable', 'NoFace',
-           'ManyFaces', 'read_image', 'open_video', 'Video', 'read_video', 'Face', 'fit_pose', 'as_picture', 'pose_box',
-           'Tracker', 'check_faces', 'Track', 'track', 'crop_boxes', 'smooth_poses', 'crop', 'crop_frames',
+           'ManyFaces', 'read_image', 'open_video', 'Video', 'read_video', 'Face', 'fit_pose', 'quiet', 'as_picture',
+           'pose_box', 'Tracker', 'check_faces', 'Track', 'track', 'crop_boxes', 'smooth_poses', 'crop', 'crop_frames',
            'crop_track', 'face_mask']
 
 # %% ../nbs/03_face.ipynb #6ea56184
@@ -188,7 +188,7 @@ def _mediapipe():
     return face_detection.FaceDetection, face_mesh.FaceMesh, selfie_segmentation.SelfieSegmentation
 
 @contextmanager
-def _quiet():
+def quiet():
     "Drop what C++ prints to the error stream"
     kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try: os.dup2(null, 2); yield
@@ -198,7 +198,7 @@ _EMPTY = np.zeros((64, 64, 3), np.uint8)
 
 def _start(make, **options):
     "A model, started"
-    with _quiet(): model = make(**options); model.process(_EMPTY)
+    with quiet(): model = make(**options); model.process(_EMPTY)
     return model
 
 def as_picture(
@@ -238,7 +238,7 @@ class _Follower:
     def start(self, x, box):
         "Landmarks of the face near `box`, or None"
         self.box = box; self._move(x)
-        with _quiet(): return self.follow(x)
+        with quiet(): return self.follow(x)
 
     def _move(self, x):
         "Centre the window; an empty picture makes the mesh forget where the face was in the old one"

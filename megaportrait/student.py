@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SETTINGS', 'MOVE', 'SPADE', 'FixedSPADE', 'StudentBlock', 'Student', 'configured', 'macs', 'costs', 'Teacher',
            'load_teacher', 'find_people', 'Drivers', 'StudentStage', 'drivers_of', 'paint', 'apart', 'measure_student',
-           'load_model', 'train_student', 'speed', 'grow', 'add_avatar']
+           'load_model', 'train_student', 'turns', 'speed', 'grow', 'add_avatar']
 
 # %% ../nbs/40_student.ipynb #0d9c3d07
 import copy, math, time
@@ -386,7 +386,22 @@ def train_student(
     st = train(replace(cfg, n_avatars=len(people)), drivers, run, stage=stage, device=device, seed=seed, resume=resume, workers=workers, progress=progress)
     return _finish(st, run, stage, (held_out(root), drivers), pairs, clock)
 
-# %% ../nbs/40_student.ipynb #788bb486
+# %% ../nbs/40_student.ipynb #61ebb378
+def turns(
+    calls:dict, # name to what is called, without arguments; it returns tensors or arrays
+    rounds:int, # in each, everybody has a turn
+    warm:int = 2, # rounds before, which do not count
+    pause:float = 0., # s between turns, in which the threads of others fall asleep
+) -> dict: # name to the times of its calls (rounds,), ms
+    "Times of calls that take turns"
+    times = {k: [] for k in calls}
+    for _ in range(warm + rounds):
+        for k, f in calls.items():
+            time.sleep(pause)
+            start = time.perf_counter(); f().sum().item()  # to the number, so that a GPU has finished
+            times[k].append(1e3*(time.perf_counter() - start))
+    return {k: v[warm:] for k, v in times.items()}
+
 @torch.no_grad()
 def speed(
     base:nn.Module, # a model with `avatar`, `drive` and `fold`
@@ -399,12 +414,7 @@ def speed(
     teacher, one, student = base.to(device).fold().eval(), student.fold(student.names[0]), student.eval()
     avatar = teacher.avatar(x, pose)
     calls = dict(base=lambda: teacher.drive(avatar, x, pose), student=lambda: student(x, i), folded=lambda: one(x, i))
-    times = {k: [] for k in calls}
-    for _ in range(rounds + 2):
-        for k, f in calls.items():
-            start = time.perf_counter(); f().sum().item()  # to the number, so that a GPU has finished
-            times[k].append(1e3*(time.perf_counter() - start))
-    return {k: float(torch.tensor(v[2:]).median()) for k, v in times.items()}  # the first two rounds warm up
+    return {k: float(torch.tensor(v).median()) for k, v in turns(calls, rounds).items()}
 
 # %% ../nbs/40_student.ipynb #f04099f2
 def grow(

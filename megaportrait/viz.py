@@ -13,12 +13,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
-# %% ../nbs/01_viz.ipynb #cb56a6de
+# %% ../nbs/01_viz.ipynb #95fb5eec
 import av, numpy as np, torch, torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 from .core import atomic_write
+from .film import film
 
 # %% ../nbs/01_viz.ipynb #6c6286a7
 def setup(
@@ -276,7 +277,7 @@ def save_grid(
     atomic_write(path, lambda p: img.save(p, quality=90))
     return Path(path)
 
-# %% ../nbs/01_viz.ipynb #2f5ed3dc
+# %% ../nbs/01_viz.ipynb #6ce8c4f3
 def save_video(
     path:str|Path, # .mp4; its folder is made
     frames, # iterable of images as in `to_uint8`, all of one size
@@ -285,22 +286,9 @@ def save_video(
     crf:int = 20, # quality, 0 (best) to 51
 ) -> Path:
     "Write frames as H.264, yuv420p; an existing file is replaced once the new one is complete"
-    atomic_write(path, lambda p: _encode(p, iter(frames), Fraction(fps).limit_denominator(100_000), metadata or {}, crf))
+    with film(path, fps, metadata, crf) as f:
+        for x in frames: f.add(to_uint8(x))
     return Path(path)
-
-def _encode(path, frames, fps, metadata, crf):
-    first = next(frames, None)
-    if first is None: raise ValueError("a video needs at least one frame, there was none")
-    with av.open(str(path), "w", format="mp4", options=dict(movflags="+faststart")) as out:
-        out.metadata.update(metadata)
-        st = out.add_stream("libx264", rate=fps, options=dict(crf=str(crf)))
-        h, w = to_uint8(first).shape[:2]
-        st.width, st.height, st.pix_fmt = w+w%2, h+h%2, "yuv420p"
-        for x in (f for fs in ([first], frames) for f in fs):
-            img = np.pad(to_uint8(x), ((0, h%2), (0, w%2), (0, 0)), mode="edge")
-            if img.shape[:2] != (st.height, st.width): raise ValueError(f"the first frame is {w}x{h}, but a later one {img.shape[1]}x{img.shape[0]}")
-            out.mux(st.encode(av.VideoFrame.from_ndarray(img, format="rgb24")))
-        out.mux(st.encode(None))
 
 # %% ../nbs/01_viz.ipynb #db4cc61c
 def show_video(
