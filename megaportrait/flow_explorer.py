@@ -9,7 +9,7 @@ __all__ = ['WAYS', 'PARTS', 'SIDE', 'FINE', 'GREEN', 'ORANGE', 'GAP', 'HEAD', 'P
            'feature_panels', 'checker_panel', 'colour_panel', 'truth_panels', 'number_panel', 'compose', 'jpeg',
            'Explorer', 'open_model', 'explore']
 
-# %% ../nbs/51_flow_explorer.ipynb #c093ffd9
+# %% ../nbs/51_flow_explorer.ipynb #90243ef0
 import html, io, math
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from torch import Tensor
 from . import load, pose as P
 from .animate import load_source
 from .base import BaseModel
-from .core import data_dir
+from .core import atomic_write, data_dir
 from .synthetic import Frames, Identity, Motion, render, sample_identity, sample_motion
 from .viz import checker, pca_palette, pca_rgb, to_uint8
 from .warp import identity_grid, to_canonical, to_driver, warp
@@ -89,7 +89,7 @@ def as_move(
     s, R, t = P.split(pose[0])
     return Move(*(float(a.rad2deg()) for a in P.angles(R)), *t[:2].tolist(), float(s), strength)
 
-# %% ../nbs/51_flow_explorer.ipynb #a42a761d
+# %% ../nbs/51_flow_explorer.ipynb #f64592bd
 @dataclass(frozen=True)
 class Show:
     "What is looked at, and from where"
@@ -100,6 +100,7 @@ class Show:
     turn:float = 35.      # of the cube, degrees
     tilt:float = -20.     # likewise, towards us
     arrows:int = 8        # of the cube, along an edge
+    truth:bool = True     # where it is known; it takes longest
 
 WAYS, PARTS = ('to driver', 'to canonical'), ('both', 'rigid', 'expression')
 
@@ -341,17 +342,18 @@ def colour_panel(
     d.text((49, SIDE - 24), text, (60, 60, 60), _font(12), anchor='lm')
     return im
 
-# %% ../nbs/51_flow_explorer.ipynb #c9f50a2b
+# %% ../nbs/51_flow_explorer.ipynb #fb7ef80a
 GREEN, ORANGE = (.1, .6, .25), (.95, .45, .05)
 
 def truth_panels(
     pair:Pair,
     move:Move,
     view:View,
+    wanted:bool=True, # it takes longest
 ) -> tuple: # two pictures, and the end-point errors of the model and of no motion in px
     "What the source's person truly looks like, and how its landmarks truly move (green) and in the model (orange)"
-    truth = true_frame(pair, move)
-    if truth is None: return *[_blank('known of synthetic', 'people only')]*2, None
+    truth = true_frame(pair, move) if wanted else None
+    if truth is None: return *[_blank(*(('known of synthetic', 'people only') if wanted else ('not asked for',)))]*2, None
     p, q = true_motion(pair, truth)
     m = travel(view, p)
     s, size, half = SIDE*FINE, pair.source.x.shape[-1], .6*move.scale
@@ -373,7 +375,7 @@ def number_panel(
     rows = ['displacement, voxels', *rows, ('looks outside', f'{100*n["outside"]:.1f} %')]
     return _blank(*rows, '', 'end-point error, px', ('of the model', f'{errors[0]:.2f}'), ('of no motion', f'{errors[1]:.2f}')) if errors else _blank(*rows)
 
-# %% ../nbs/51_flow_explorer.ipynb #52ddf2ee
+# %% ../nbs/51_flow_explorer.ipynb #99d6228d
 GAP, HEAD = 6, 20 # px between panels, and of their titles
 
 def _paste_panels(panels):
@@ -394,7 +396,7 @@ def compose(
     view, z = look(pair, move, show), show.slice
     field = view.grid - identity_grid(view.grid.shape[:3])[0]*show.offsets
     before, after = feature_panels(pair, view, z)
-    true, motion, errors = truth_panels(pair, move, view)
+    true, motion, errors = truth_panels(pair, move, view, show.truth)
     depth, what = f'slice {z}', 'offsets' if show.offsets else 'positions'
     return _paste_panels([
         (0, 0, 'source', _picture(pair.source.x[0])), (0, 1, 'driver', _picture(pair.driver.x[0])), (0, 2, 'output', _picture(view.x[0])),
@@ -412,7 +414,7 @@ def jpeg(
     im.save(out, 'jpeg', quality=quality, subsampling=0)
     return out.getvalue()
 
-# %% ../nbs/51_flow_explorer.ipynb #b7726a81
+# %% ../nbs/51_flow_explorer.ipynb #8b6c1081
 _RANGES = dict(yaw=(-60, 60, 1), pitch=(-40, 40, 1), roll=(-40, 40, 1), x=(-.6, .6, .01), y=(-.6, .6, .01), scale=(.6, 1.6, .01),
                strength=(-.5, 2, .05), turn=(-180, 180, 5), tilt=(-90, 90, 5))
 
@@ -426,9 +428,10 @@ def _sliders():
     import ipywidgets as W
     head = {k: _float(k, getattr(Move, k)) for k in Move.__dataclass_fields__}
     look = dict(way=W.ToggleButtons(options=WAYS, description='warp'), part=W.ToggleButtons(options=PARTS, description='part'),
-                slice=W.IntSlider(0, 0, 7, description='slice'), offsets=W.Checkbox(True, description='without the identity grid'),
-                turn=_float('turn', Show.turn), tilt=_float('tilt', Show.tilt), arrows=W.IntSlider(Show.arrows, 3, 16, description='arrows'))
-    for k in ('way', 'part'): look[k].style.button_width = '90px'
+                slice=W.IntSlider(3, 0, 7, description='slice'), offsets=W.Checkbox(True, description='subtract the identity grid'),
+                turn=_float('turn', Show.turn), tilt=_float('tilt', Show.tilt), arrows=W.IntSlider(Show.arrows, 3, 16, description='arrows'),
+                truth=W.Checkbox(True, description='truth, if known (slower)'))
+    for k in ('way', 'part'): look[k].style.button_width = '100px'
     return head, look
 
 def _names(model, source, source_frame, driver, driver_frame):
@@ -441,14 +444,15 @@ def _names(model, source, source_frame, driver, driver_frame):
     return dict(model=box('model', model, models), source=box('source', source, people), source_frame=number(source_frame),
                 driver=box('driver', driver, people), driver_frame=number(driver_frame))
 
-# %% ../nbs/51_flow_explorer.ipynb #f70cc1d5
+# %% ../nbs/51_flow_explorer.ipynb #a2565f66
 class Explorer:
     "Sliders, and the picture of what they say; shows itself at the end of a cell"
     def __init__(self, **names): # the arguments of `explore`
         import ipywidgets as W
         self.names, (self.head, self.show) = _names(**names), _sliders()
-        self.picture, self.message, back = W.Image(format='jpeg'), W.HTML(), W.Button(description="driver's pose")
+        self.picture, self.message = W.Image(value=jpeg(_paste_panels([])), layout=W.Layout(align_self='flex-start')), W.HTML()
         self.picture.add_class('flow-explorer')
+        back = W.Button(description="driver's pose")
         self.pair, self.quiet = None, False
         self.box = W.VBox([W.HBox([W.VBox([*self.names.values(), back, self.message]), W.VBox([*self.head.values()]), W.VBox([*self.show.values()])]), self.picture])
         for o in self.names.values(): o.observe(self.open, 'value')
@@ -472,6 +476,7 @@ class Explorer:
 
     def follow(self, _=None):
         "Put the sliders to the driver's pose"
+        if self.pair is None: return
         move, self.quiet = as_move(self.pair.driver.pose, self.head['strength'].value), True
         for k, o in self.head.items(): o.value = round(getattr(move, k)/o.step)*o.step
         self.quiet = False
@@ -482,6 +487,12 @@ class Explorer:
         if self.quiet or self.pair is None: return
         values = lambda d: {k: o.value for k, o in d.items()}
         self.picture.value = jpeg(compose(self.pair, Move(**values(self.head)), Show(**values(self.show))))
+
+    def save(self,
+        path:str|Path, # .jpg
+    ):
+        "Keep the picture"
+        atomic_write(path, lambda p: p.write_bytes(self.picture.value))
 
     def _ipython_display_(self):
         from IPython.display import display
