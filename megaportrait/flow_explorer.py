@@ -9,8 +9,8 @@ __all__ = ['WAYS', 'PARTS', 'SIDE', 'FINE', 'GREEN', 'ORANGE', 'GAP', 'HEAD', 'P
            'feature_panels', 'checker_panel', 'colour_panel', 'truth_panels', 'number_panel', 'compose', 'jpeg',
            'Explorer', 'open_model', 'explore']
 
-# %% ../nbs/51_flow_explorer.ipynb #90243ef0
-import html, io, math
+# %% ../nbs/51_flow_explorer.ipynb #7c0f3209
+import html, io, math, os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -23,7 +23,7 @@ from torch import Tensor
 from . import load, pose as P
 from .animate import load_source
 from .base import BaseModel
-from .core import atomic_write, data_dir
+from .core import atomic_write, data_dir, project_root
 from .synthetic import Frames, Identity, Motion, render, sample_identity, sample_motion
 from .viz import checker, pca_palette, pca_rgb, to_uint8
 from .warp import identity_grid, to_canonical, to_driver, warp
@@ -414,7 +414,7 @@ def jpeg(
     im.save(out, 'jpeg', quality=quality, subsampling=0)
     return out.getvalue()
 
-# %% ../nbs/51_flow_explorer.ipynb #8b6c1081
+# %% ../nbs/51_flow_explorer.ipynb #dbb6a3fa
 _RANGES = dict(yaw=(-60, 60, 1), pitch=(-40, 40, 1), roll=(-40, 40, 1), x=(-.6, .6, .01), y=(-.6, .6, .01), scale=(.6, 1.6, .01),
                strength=(-.5, 2, .05), turn=(-180, 180, 5), tilt=(-90, 90, 5))
 
@@ -437,14 +437,14 @@ def _sliders():
 def _names(model, source, source_frame, driver, driver_frame):
     "The controls that say what is opened"
     import ipywidgets as W
-    models = [p.parent.name for p in sorted((data_dir()/'weights').glob('*/config.json'))] + [p.parent.as_posix() for p in sorted(Path().glob('runs/*/config.json'))]
-    people = [f'person {k}' for k in (26, 9, 12, 10, 4, 17, 28)] + [p.as_posix() for p in sorted((data_dir()/'synthetic/eval').glob('*'))[:4]]
+    models = [p.parent.name for p in sorted(data_dir().glob('weights/*/config.json'))] + [os.path.relpath(p.parent) for p in sorted(project_root().glob('runs/*/config.json'))]
+    people = [f'person {k}' for k in (26, 9, 12, 10, 4, 17, 28)] + [os.path.relpath(p) for p in sorted(data_dir().glob('synthetic/eval/*'))[:4]]
     box = lambda k, v, o: W.Combobox(value=str(v), options=o, description=k, continuous_update=False, placeholder='person NAME, or a file')
     number = lambda v: W.BoundedIntText(v, min=0, max=10**6, description='frame')
     return dict(model=box('model', model, models), source=box('source', source, people), source_frame=number(source_frame),
                 driver=box('driver', driver, people), driver_frame=number(driver_frame))
 
-# %% ../nbs/51_flow_explorer.ipynb #a2565f66
+# %% ../nbs/51_flow_explorer.ipynb #b48ae3fc
 class Explorer:
     "Sliders, and the picture of what they say; shows itself at the end of a cell"
     def __init__(self, **names): # the arguments of `explore`
@@ -490,9 +490,11 @@ class Explorer:
 
     def save(self,
         path:str|Path, # .jpg
+        quality:int=60, # 1 to 95
     ):
         "Keep the picture"
-        atomic_write(path, lambda p: p.write_bytes(self.picture.value))
+        small = jpeg(Image.open(io.BytesIO(self.picture.value)), quality)
+        atomic_write(path, lambda p: p.write_bytes(small))
 
     def _ipython_display_(self):
         from IPython.display import display
