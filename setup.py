@@ -19,7 +19,8 @@ setup(
     packages=find_packages(include=[cfg["lib_path"], cfg["lib_path"] + ".*"]),
     package_data={cfg["lib_path"]: ["*.npz"]},
     install_requires=shlex.split(cfg["requirements"]),
-    extras_require={"export": shlex.split(cfg["export_requirements"]), "dev": shlex.split(cfg["dev_requirements"] + " " + cfg["export_requirements"])},
+    extras_require={"export": shlex.split(cfg["export_requirements"]), "browser": shlex.split(cfg["browser_requirements"]),
+                    "dev": shlex.split(cfg["dev_requirements"] + " " + cfg["export_requirements"])},
     entry_points={"nbdev": [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"],
                   "console_scripts": shlex.split(cfg["console_scripts"])},
 )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 import av
 import numpy as np
@@ -71,12 +72,13 @@ def _clip(folder):
         raise faces.Unreadable(f'{folder}: not a clip folder with frames and pose.npy; give a photo, a video or a prepared clip')
     return next(c for c in ClipSet(folder.parents[1], folder.parent.name).clips if c.folder == folder)
 
-def _photo(path, longest=1920):
-    "A photo, or the first frame of a video, not longer than a video may be"
+def _photo(path, frame=0, longest=1920):
+    "A photo, or a frame of a video, not longer than a video may be"
     try: x = faces.read_image(path)
     except faces.Unreadable as e:
-        try: x = next(iter(faces.read_video(path)))
+        try: x = next(islice(faces.read_video(path), frame, None), None)
         except faces.Unreadable: raise e from None
+        if x is None: raise ValueError(f'{path}: has no frame {frame}; the first is 0') from None
     (h, w), k = x.shape[:2], longest/max(x.shape[:2])
     return x if k >= 1 else np.array(Image.fromarray(x).resize((round(w*k), round(h*k)), Image.LANCZOS))
 
@@ -84,13 +86,15 @@ def load_source(
     path:str|Path,              # a photo, a video (its first frame), or a clip folder
     tracker:Callable,           # gives a `face.Tracker`; called only if one is needed
     face:int|None=None,         # which face, from the left, 0 first
+    frame:int=0,                # of a video or a clip
 ) -> Source:
     "Find the portrait in a picture"
     if Path(path).is_dir():
         c = _clip(path)
-        x, pose = c.frame(0).permute(1, 2, 0).numpy(), c.pose[:1]
-        return Source(x, c.mask(0)[0].numpy(), np.full(3, x.shape[0]/2), pose)
-    x, t = _photo(path), tracker()
+        if not 0 <= frame < c.frames: raise ValueError(f'{path}: has no frame {frame}; it has {c.frames}, 0 first')
+        x, pose = c.frame(frame).permute(1, 2, 0).numpy(), c.pose[frame:frame + 1]
+        return Source(x, c.mask(frame)[0].numpy(), np.full(3, x.shape[0]/2), pose)
+    x, t = _photo(path, frame), tracker()
     t.face, t.masks = face, True
     seen = faces.track([x], tracker=t).check(path, face)
     _, pose = faces.crop_track(seen.landmarks, seen.pose, seen.box)

@@ -1,0 +1,145 @@
+"""A JupyterLab of its own in a headless Chromium: open a notebook, run it, use its widgets as a hand would.
+
+Nothing outside is touched: a free port of the loopback, a token, settings and runtime files in a temporary folder; the notebook is never saved.
+"""
+import base64, json, os, re, secrets, shutil, signal, socket, subprocess, sys, tempfile, time, urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = {"docmanager-extension/plugin": dict(autosave=False), "notebook-extension/tracker": dict(windowingMode="none"),
+            "apputils-extension/notification": dict(fetchNews="false", checkForUpdates=False)}
+HARMLESS = re.compile(r"favicon\.ico|React DevTools")  # said by JupyterLab itself, whatever the notebook does
+PANEL = "const panel = jupyterapp.shell.currentWidget;"
+
+
+def chromium():
+    "The browser at hand, or none"
+    return next((o for o in map(shutil.which, (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")) if o), None)
+
+
+def needs_browser():
+    "Skip the module that calls this where it cannot run"
+    pytest.importorskip("playwright", reason="no playwright: pip install -e '.[browser]'")
+    if not chromium(): pytest.skip("no chromium: install one, or name it in $CHROMIUM", allow_module_level=True)
+
+
+class Lab:
+    "JupyterLab and a browser that looks at one of its notebooks"
+    def __init__(self, wait=300): # seconds, at most, for any one thing
+        self.wait, self.tmp, self.said = wait*1000, Path(tempfile.mkdtemp(prefix="lab-")), []
+        for name, value in SETTINGS.items():
+            p = self.tmp/"settings/@jupyterlab"/f"{name}.jupyterlab-settings"; p.parent.mkdir(parents=True, exist_ok=True); p.write_text(json.dumps(value))
+        with socket.socket() as s: s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]
+        self.token, self.url = secrets.token_hex(16), f"http://127.0.0.1:{port}"
+
+    def __enter__(self):
+        from playwright.sync_api import sync_playwright
+        with ExitStack() as stack:
+            stack.callback(shutil.rmtree, self.tmp, ignore_errors=True)
+            log = stack.enter_context(open(self.tmp/"log", "wb"))
+            self.server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *self._options()], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                                           env=self._environment(), start_new_session=True)
+            stack.callback(self._stop)
+            self._until(self._answers)
+            browser = stack.enter_context(sync_playwright()).chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server"])
+            stack.callback(browser.close)
+            self.page = browser.new_page(viewport=dict(width=1400, height=1000))
+            self.stack = stack.pop_all()
+        self.page.set_default_timeout(self.wait)
+        self.page.on("console", lambda m: m.type == "error" and self._hear(m.text + m.location.get("url", "")))
+        self.page.on("pageerror", lambda e: self._hear(str(e)))
+        return self
+
+    def __exit__(self, *_): self.stack.close()
+
+    def _options(self):
+        return ["--no-browser", "--allow-root", f"--port={self.url.rsplit(':')[-1]}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={ROOT}",
+                f"--FileCheckpoints.checkpoint_dir={self.tmp}", "--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly", "--LabApp.news_url=None"]
+
+    def _environment(self):
+        at = {f"JUPYTER_{k}_DIR": str(self.tmp/k.lower()) for k in ("CONFIG", "DATA", "RUNTIME")}
+        return os.environ | at | dict(JUPYTERLAB_SETTINGS_DIR=str(self.tmp/"settings"), JUPYTERLAB_WORKSPACES_DIR=str(self.tmp/"workspaces"), IPYTHONDIR=str(self.tmp/"ipython"),
+                                      JUPYTER_TOKEN=self.token, PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
+
+    def _ask(self, what, **kw): return urllib.request.urlopen(urllib.request.Request(f"{self.url}/api/{what}?token={self.token}", **kw), timeout=10)
+
+    def _stop(self):
+        "End the server, and with it the kernels that it started"
+        try: self._ask("shutdown", method="POST")
+        except OSError: self.server.terminate()
+        try: self.server.wait(20)
+        except subprocess.TimeoutExpired: os.killpg(self.server.pid, signal.SIGKILL); self.server.wait()
+
+    def _hear(self, text):
+        if not HARMLESS.search(text): self.said.append(text.replace(self.token, "TOKEN"))
+
+    def _answers(self):
+        if self.server.poll() is not None: raise RuntimeError((self.tmp/"log").read_text()[-2000:])
+        try: return self._ask("status")
+        except OSError: return False
+
+    def _until(self, done):
+        end = time.time() + self.wait/1000
+        while not done():
+            if time.time() > end: raise TimeoutError(f"{done.__name__}: not within {self.wait/1000:.0f} s")
+            time.sleep(.1)
+
+    def open(self, notebook): # path from the top of the repository
+        "Open a notebook and start its kernel"
+        self.page.goto(f"{self.url}/doc/tree/{notebook}?token={self.token}&reset")
+        self.page.wait_for_function(f"() => {{ if (!window.jupyterapp) return false; {PANEL} return panel?.context?.isReady && panel.sessionContext?.session?.kernel?.status === 'idle' }}")
+        self.page.evaluate(f"""() => {{ {PANEL} window.told = []; panel.sessionContext.iopubMessage.connect((_, m) => {{
+            if (m.header.msg_type === 'error') window.told.push(m.content.ename + ': ' + m.content.evalue) }}) }}""")
+
+    def run_all(self):
+        "Run every cell in order; the errors in their outputs"
+        self.page.evaluate("async () => { await jupyterapp.commands.execute('editmenu:clear-all'); await jupyterapp.commands.execute('notebook:run-all-cells') }")
+        self.settle()
+        return self.page.evaluate(f"() => {{ {PANEL} return panel.content.widgets.flatMap(c => (c.model.toJSON().outputs || []).filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue)) }}")
+
+    def settle(self):
+        "Wait until the kernel has been idle for a third of a second"
+        self.page.evaluate(f"""async () => {{ {PANEL} const kernel = panel.sessionContext.session.kernel;
+            for (let quiet = 0; quiet < 10; quiet = kernel.status === 'idle' ? quiet + 1 : 0) await new Promise(f => setTimeout(f, 33)) }}""")
+
+    def slider(self, label):
+        "The handle of the slider of this description"
+        return self.page.locator(f".widget-slider:has(.widget-label:text-is('{label}')) .noUi-handle").first
+
+    def value(self, label): return float(self.slider(label).get_attribute("aria-valuetext"))
+
+    def set(self, label, value):
+        "Put a slider to a value of its scale, by the arrow keys"
+        h, old = self.slider(label), None
+        h.focus()
+        while (now := self.value(label)) != old and abs(now - value) > 1e-6:
+            h.press("ArrowRight" if now < value else "ArrowLeft"); old = now
+        assert abs(self.value(label) - value) < 1e-6, f"{label} is at {self.value(label)}, not at {value}"
+        self.settle()
+
+    def check(self, label):
+        "Click a checkbox"
+        self.page.locator(f".widget-checkbox:has-text('{label}') input").first.click()
+        self.settle()
+
+    def image(self, css):
+        "The bytes that an image widget shows"
+        code = "async o => { const b = new Uint8Array(await (await fetch(o.src)).arrayBuffer()); return btoa(Array.from(b, c => String.fromCharCode(c)).join('')) }"
+        return base64.b64decode(self.page.locator(css).first.evaluate(code))
+
+    def latency(self, label, key, css):
+        "Milliseconds from a key press on a slider to a new picture in an image widget"
+        h = self.slider(label)
+        h.focus()
+        self.page.evaluate("""css => { window.took = 0; const image = document.querySelector(css);
+            addEventListener('keydown', () => { const t = performance.now(); image.addEventListener('load', () => { window.took = performance.now() - t }, {once: true}) }, {once: true, capture: true}) }""", css)
+        h.press(key)
+        self.page.wait_for_function("() => window.took")
+        return self.page.evaluate("() => window.took")
+
+    def errors(self):
+        "What the console said, and the errors that the kernel told of, those of a widget's callbacks among them"
+        return self.said + self.page.evaluate("() => window.told")

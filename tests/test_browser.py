@@ -1,0 +1,77 @@
+"""The widgets in a real JupyterLab in a real browser; skipped where there is none.
+
+    pip install -e '.[dev,browser]' && pytest tests/test_browser.py
+    EXPLORER_LATENCY=figures/explorer_latency.json pytest tests/test_browser.py -k waits   # writes the measured times
+"""
+import io, os, statistics
+
+import numpy as np
+import pytest
+import torch
+from lab import ROOT, Lab, needs_browser
+from PIL import Image
+
+needs_browser()
+PICTURE = "img.flow-explorer"
+
+
+@pytest.fixture(scope="module")
+def lab():
+    with Lab() as lab:
+        lab.open("nbs/51_flow_explorer.ipynb")
+        assert lab.run_all() == []
+        yield lab
+
+
+def output(sheet):
+    "The picture that the model made, out of the explorer's, as (1, 3, 64, 64) in [0, 1]"
+    from megaportrait.flow_explorer import GAP, HEAD, SIDE
+    x = 2*(SIDE + GAP) + GAP
+    im = Image.open(io.BytesIO(sheet)).crop((x, HEAD, x + SIDE, HEAD + SIDE)).resize((64, 64), Image.BOX)
+    return torch.from_numpy(np.array(im)).permute(2, 0, 1)[None]/255
+
+
+@torch.no_grad()
+def test_yaw_turns_the_nose_and_back_is_the_same_picture(lab):
+    import megaportrait
+    from megaportrait.metrics import yaw_of
+    net, start = megaportrait.load("tiny-base").pose_net, lab.value("yaw")
+    yaw = lambda: yaw_of(net(output(lab.image(PICTURE)))).item()
+    lab.set("yaw", 0); front, there = lab.image(PICTURE), yaw()
+    lab.set("yaw", 20); turned = yaw()
+    assert 12 < turned - there < 28, (there, turned)  # to the right of the picture
+    lab.set("yaw", 0)
+    assert lab.image(PICTURE) == front
+    lab.set("yaw", start)
+
+
+@torch.no_grad()
+def test_strength_leads_from_the_sources_expression_to_the_drivers(lab):
+    from megaportrait.flow_explorer import Move, load_portrait, open_model
+    model, source, driver = open_model("tiny-base"), load_portrait("person 26"), load_portrait("person 9", 20)
+    avatar = model.avatar(source.x, source.pose)
+    for strength, whose in ((0, source), (1, driver)):
+        lab.set("strength", strength)
+        pose = Move(**{k: lab.value(k) for k in ("yaw", "pitch", "roll", "x", "y", "scale")}).pose
+        mine, other = (model.drive_z(avatar, model.motion(o.x, o.pose), pose) for o in (whose, driver if whose is source else source))
+        off = lambda o: (output(lab.image(PICTURE)) - o).abs().mean()
+        assert off(mine) < .02 and off(mine) < off(other)/2, (strength, off(mine), off(other))
+
+
+def test_how_long_a_hand_waits(lab):
+    "From a key press on a slider to the new picture; written where EXPLORER_LATENCY says, else only looked at for being there"
+    from megaportrait.core import save_json
+    def presses(label):
+        lab.set(label, 0)
+        return [lab.latency(label, "ArrowRight", PICTURE) for _ in range(20)]  # always onwards: no truth is known from before
+    ms = {k: presses(k) for k in ("yaw", "strength", "turn")}
+    lab.check("truth, if known (slower)")
+    ms |= {f"{k}_without_truth": presses(k) for k in ("yaw", "strength")}
+    lab.check("truth, if known (slower)")
+    assert all(t > 0 for o in ms.values() for t in o)
+    if path := os.environ.get("EXPLORER_LATENCY"):
+        save_json(ROOT/path, dict(model="tiny-base", cpus=len(os.sched_getaffinity(0)), threads=torch.get_num_threads(), presses=20) | {f"{k}_ms": round(statistics.median(o), 1) for k, o in ms.items()})
+
+
+def test_nothing_went_wrong_in_the_console(lab):
+    assert lab.errors() == []
