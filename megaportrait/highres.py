@@ -7,7 +7,7 @@ __all__ = ['LIGHT', 'SETTINGS', 'PEOPLE', 'FRAMES', 'SHIPPED', 'small', 'double'
            'load_model', 'on_base', 'Still', 'Stills', 'views', 'spectrum', 'high_power', 'power_loss', 'HrStage',
            'split_batch', 'pictures', 'compare', 'show_spectra', 'find_stills', 'open_stills', 'train_hr']
 
-# %% ../nbs/30_highres.ipynb #d1c1b556
+# %% ../nbs/30_highres.ipynb #b6eb06e1
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -30,6 +30,7 @@ from .perceptual import Perceptual, mask_foreground, pixel_loss
 from .teachers import draw_move, move
 from .train import held_out
 from .trainer import State, adversarial_terms, autocast, in_game, train, update
+from .viz import read_log
 
 # %% ../nbs/30_highres.ipynb #b4503e59
 def small(
@@ -369,7 +370,7 @@ def _base(name, size):
     if (stage := load_json(folder/'config.json').get('stage', 'base')) != 'base': raise ValueError(f"{folder} is of stage '{stage}'; an enhancer stands on a base")
     return load_base(folder)
 
-# %% ../nbs/30_highres.ipynb #261c710c
+# %% ../nbs/30_highres.ipynb #ad20f26c
 def train_hr(
     cfg:BaseCfg,
     data:str|Path = '', # see `find_stills`
@@ -392,6 +393,6 @@ def train_hr(
     st = train(cfg, open_stills(root, cfg.size), run, stage=HrStage(own), device=device, seed=seed, resume=resume, workers=workers, progress=progress)
     if st.rank or not pairs: return {}
     m = dict(split=unseen.split, pairs=pairs, **compare(pictures(load_model(run, st.device), unseen, pairs), cfg))
-    m |= dict(steps=st.step, seconds=round(time.perf_counter() - clock), parameters=sum(p.numel() for p in st.nets['model'].enhancer.parameters()))
+    m |= dict(steps=st.step, seconds=round(time.perf_counter() - clock), train_seconds=round(read_log(run)[-1]['seconds']), parameters=sum(p.numel() for p in st.nets['model'].enhancer.parameters()))
     save_json(run/'metrics.json', m)
     return m

@@ -7,7 +7,7 @@ __all__ = ['SETTINGS', 'MOVE', 'SPADE', 'FixedSPADE', 'StudentBlock', 'Student',
            'load_teacher', 'find_people', 'Drivers', 'StudentStage', 'drivers_of', 'paint', 'apart', 'measure_student',
            'load_model', 'train_student', 'turns', 'speed', 'grow', 'add_avatar']
 
-# %% ../nbs/40_student.ipynb #0d9c3d07
+# %% ../nbs/40_student.ipynb #604b68ab
 import copy, math, time
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from .perceptual import VGG_WEIGHTS, UnitVgg, feature_loss, load_face_net
 from .teachers import draw_move, frames_of, move, single
 from .train import find_data, held_out
 from .trainer import BaseStage, State, autocast, processes, train
+from .viz import read_log
 
 # %% ../nbs/40_student.ipynb #736ef3f1
 class SPADE(nn.Module):
@@ -187,7 +188,7 @@ def costs(
         return dict(shared=shared, per_avatar=each, gb=2*(shared + 100*each)/1e9, base=macs(lambda: base.drive(avatar, x, pose)),
                     student=macs(lambda: net(x, i)), folded=macs(lambda: fixed(x, i)))
 
-# %% ../nbs/40_student.ipynb #68fde5ea
+# %% ../nbs/40_student.ipynb #4c904696
 class Teacher(nn.Module):
     "A frozen model with its avatars, and their names"
     def __init__(self,
@@ -198,14 +199,20 @@ class Teacher(nn.Module):
         self.model, self.names = model.fold().requires_grad_(False), tuple(people)
         device = next(model.parameters()).device
         self.x_s, self.pose_s = (torch.cat(o).to(device) for o in zip(*people.values()))
-        with torch.no_grad(): self.avatars = self.model.avatar(self.x_s, self.pose_s)
+        with torch.no_grad(): self.avatars = self.model.avatar(self.see(self.x_s), self.pose_s)
+
+    def see(self,
+        x:Tensor, # (B, 3, H, W) in [0, 1]
+    ) -> Tensor: # (B, 3, size, size)
+        "What the model gets"
+        return F.interpolate(x, (self.model.cfg.size,)*2, mode='area')
 
     def forward(self,
         k:Tensor, # (B,) avatars, in the order of the names
         x_d:Tensor, # (B, 3, H, W) in [0, 1]
         pose_d:Tensor, # (B, 4, 4)
     ) -> Tensor: # (B, 3, H, W) in [0, 1]
-        with torch.no_grad(): return F.interpolate(self.model.drive(self.avatars[k], x_d, pose_d).float(), x_d.shape[2:], mode='area')
+        with torch.no_grad(): return F.interpolate(self.model.drive(self.avatars[k], self.see(x_d), pose_d).float(), x_d.shape[2:], mode='area')
 
 def load_teacher(
     base:str|Path, # run folder or name of shipped weights; empty: tiny-base, if that fits
@@ -216,7 +223,8 @@ def load_teacher(
     "A trained model as the student's teacher"
     if not base and cfg.size != 64: raise ValueError(f'a student of {cfg.size} px needs a trained model of that size as its teacher: pass base, a run folder')
     model = load(base or 'tiny-base', device)
-    if model.cfg.size != cfg.size: raise ValueError(f"{base or 'tiny-base'} sees {model.cfg.size} px and the student {cfg.size}: take the preset that the base was trained with")
+    if cfg.size not in (seen := model.cfg.size, side := getattr(model, 'side', seen)):
+        raise ValueError(f"{base or 'tiny-base'} sees {seen} px and paints {side}, and the student is of {cfg.size}: take the preset that the base was trained with")
     return Teacher(model, people)
 
 def find_people(
@@ -340,7 +348,7 @@ def measure_student(
             found[f'csim_{b}{a}'] = csim(net, v, pose, *other).mean().item()
     return dict(split=clips.split, drivers=len(x), avatars=m, **found)
 
-# %% ../nbs/40_student.ipynb #756ab856
+# %% ../nbs/40_student.ipynb #c5e104f9
 def _names(folder):
     path = Path(folder)/'avatars.json'
     if not path.is_file(): raise FileNotFoundError(f'{path} is missing, which names the avatars of the student beside it; copy it there or train again')
@@ -357,7 +365,7 @@ def _finish(st, run, stage, clips, pairs, clock):
     "Measure a finished run"
     if st.rank or not pairs: return {}
     m = measure_student(load_model(run, st.device), stage.teacher, *clips, pairs)
-    m |= dict(steps=st.step, seconds=round(time.perf_counter() - clock), parameters=sum(p.numel() for p in st.nets['model'].parameters()))
+    m |= dict(steps=st.step, seconds=round(time.perf_counter() - clock), train_seconds=round(read_log(run)[-1]['seconds']), parameters=sum(p.numel() for p in st.nets['model'].parameters()))
     save_json(run/'metrics.json', m)
     return m
 
@@ -386,7 +394,7 @@ def train_student(
     st = train(replace(cfg, n_avatars=len(people)), drivers, run, stage=stage, device=device, seed=seed, resume=resume, workers=workers, progress=progress)
     return _finish(st, run, stage, (held_out(root), drivers), pairs, clock)
 
-# %% ../nbs/40_student.ipynb #61ebb378
+# %% ../nbs/40_student.ipynb #70c0fff0
 def turns(
     calls:dict, # name to what is called, without arguments; it returns tensors or arrays
     rounds:int, # in each, everybody has a turn
@@ -404,16 +412,17 @@ def turns(
 
 @torch.no_grad()
 def speed(
-    base:nn.Module, # a model with `avatar`, `drive` and `fold`
+    base:nn.Module, # a model with `avatar`, `drive` and `fold`, of the student's size or another
     student:Student,
     rounds:int = 30, # in each, everybody has a turn
 ) -> dict: # name to the median of a frame, ms
     "Base model, student, and the student folded to one person, in turns"
-    device, size = next(student.parameters()).device, student.cfg.size
-    x, pose, i = torch.rand(1, 3, size, size, device=device), torch.eye(4, device=device)[None], torch.zeros(1, dtype=torch.long, device=device)
+    device = next(student.parameters()).device
+    x_b, x = (torch.rand(1, 3, s, s, device=device) for s in (base.cfg.size, student.cfg.size))
+    pose, i = torch.eye(4, device=device)[None], torch.zeros(1, dtype=torch.long, device=device)
     teacher, one, student = base.to(device).fold().eval(), student.fold(student.names[0]), student.eval()
-    avatar = teacher.avatar(x, pose)
-    calls = dict(base=lambda: teacher.drive(avatar, x, pose), student=lambda: student(x, i), folded=lambda: one(x, i))
+    avatar = teacher.avatar(x_b, pose)
+    calls = dict(base=lambda: teacher.drive(avatar, x_b, pose), student=lambda: student(x, i), folded=lambda: one(x, i))
     return {k: float(torch.tensor(v).median()) for k, v in turns(calls, rounds).items()}
 
 # %% ../nbs/40_student.ipynb #f04099f2

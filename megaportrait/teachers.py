@@ -152,17 +152,16 @@ def frames_of(
     at = [(c, t) for c in clips for t in pick(c.frames)]
     return torch.stack([c.frame(t, size) for c, t in at]), torch.stack([c.pose[t] for c, t in at])
 
-# %% ../nbs/28_teachers.ipynb #3ab626e9
+# %% ../nbs/28_teachers.ipynb #3cdc6a36
 def training_facts(
     st:State, # at the end
     run:Path,
     people:int, # of the bank
     share:float = 0., # of the draws that showed real people
-) -> dict: # steps, people, share_real, seed, minutes by the speed that the log tells, and on what
+) -> dict: # steps, people, share_real, seed, minutes that the training took, and on what
     "What a training was, beside what it reached"
-    cfg = st.cfg
     on = f'{torch.get_num_threads()} thread(s) of a CPU' if st.device.type == 'cpu' else torch.cuda.get_device_name(st.device) if st.device.type == 'cuda' else st.device.type
-    return dict(steps=st.step, people=people, share_real=share, seed=st.seed, minutes=cfg.steps*cfg.bs/read_log(run)[-1]['images_per_s']/60, on=on)
+    return dict(steps=st.step, people=people, share_real=share, seed=st.seed, minutes=read_log(run)[-1]['seconds']/60, on=on)
 
 def with_twin(
     metrics:dict, # of a training

@@ -6,7 +6,7 @@
 __all__ = ['stages', 'SYNTHETIC', 'SETTINGS', 'of_stage', 'configure', 'make_synthetic', 'find_data', 'held_out', 'train_base',
            'parser', 'main', 'leave']
 
-# %% ../nbs/26_train.ipynb #17b1bcfc
+# %% ../nbs/26_train.ipynb #8a81817c
 import argparse, ast, os, sys, time
 from importlib import import_module
 from dataclasses import replace
@@ -19,6 +19,7 @@ from .data import ClipSet
 from .evaluate import evaluate
 from .synthetic import make_clips
 from .trainer import BaseStage, processes, train
+from .viz import read_log
 
 # %% ../nbs/26_train.ipynb #54375c45
 stages = dict(base='train', hr='highres', student='student')  # in the order of training, each with its module
@@ -76,7 +77,7 @@ def held_out(
         if (Path(root)/split).is_dir(): return ClipSet(root, split)
     raise FileNotFoundError(f'{root} has no split eval or test to measure on; prepare some more people with `megaportrait_prepare VIDEOS {root} --split eval`')
 
-# %% ../nbs/26_train.ipynb #98e2d828
+# %% ../nbs/26_train.ipynb #628e1aca
 def train_base(
     cfg:BaseCfg,
     data:str|Path = '', # prepared folder; empty: synthetic heads
@@ -97,7 +98,7 @@ def train_base(
     st = train(cfg, root, run, device=device, seed=seed, resume=resume, workers=workers, progress=progress)
     if st.rank or not pairs: return {}
     m, _ = evaluate(load_model(run, st.device), held_out(root), pairs)
-    m |= dict(steps=st.step, seconds=round(time.perf_counter() - clock), parameters=sum(p.numel() for p in st.nets['model'].parameters()))
+    m |= dict(steps=st.step, seconds=round(time.perf_counter() - clock), train_seconds=round(read_log(run)[-1]['seconds']), parameters=sum(p.numel() for p in st.nets['model'].parameters()))
     save_json(run/'metrics.json', m)
     return m
 

@@ -297,7 +297,7 @@ def peak_memory(device:torch.device) -> float: # GB
     if device.type == 'cuda': return torch.cuda.max_memory_allocated(device)/1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1e6
 
-# %% ../nbs/24_trainer.ipynb #6276d089
+# %% ../nbs/24_trainer.ipynb #c5c1071e
 def save_run(
     run:Path,
     st:State,
@@ -310,17 +310,18 @@ def open_run(
     run:Path,
     st:State, # at step 0; moved on if there is a checkpoint
     resume:bool,
-):
+) -> float: # seconds that the run has trained for
     "Make the run folder, or take up the run in it and forget the log of steps that are to be made again"
     last = run/'last.pt'
     if last.exists():
         if not resume: raise FileExistsError(f'{run} holds a run already: resume=True continues it, or choose another run folder')
         load_state(last, st)
-    if st.rank: return
+    if st.rank: return 0.
     save_json(run/'config.json', to_dict(st.cfg))
     log = run/'log.jsonl'
     kept = [o for o in read_log(log) if o['step'] <= st.step] if log.exists() else []
     atomic_write(log, lambda p: p.write_text(''.join(json.dumps(o) + '\n' for o in kept)))
+    return kept[-1].get('seconds', 0.) if kept else 0.
 
 def probe_batch(
     pairs:PairDataset,
@@ -330,7 +331,7 @@ def probe_batch(
     fixed = PairDataset(pairs.clips, pairs.size, second=False, seed=0, flip=0., group=2)
     return next(iter(loader(fixed, n, workers=0)))
 
-# %% ../nbs/24_trainer.ipynb #dc0d477a
+# %% ../nbs/24_trainer.ipynb #0dd3706f
 def train(
     cfg:BaseCfg,
     data:str|Path|ClipSet, # prepared folder, or clips
@@ -350,7 +351,7 @@ def train(
     clips = data if isinstance(data, ClipSet) else ClipSet(data, 'train')
     clips.need_pose()
     st = new_state(stage, cfg, device, seed, rank, world)
-    open_run(run, st, resume)
+    spent = open_run(run, st, resume)
     pairs = PairDataset(clips, cfg.size, second=cfg.cross == 'full', seed=seed, flip=cfg.flip, group=cfg.roll_group, labels=stage.labels)
     probe, batches = probe_batch(pairs), iter(loader(pairs, cfg.bs, st.step, cfg.steps, rank, world, workers))
     if cfg.compile: st.nets['model'].compile()
@@ -367,8 +368,8 @@ def train(
                 terms = {k: float(v) for k, v in terms.items()}; check_finite(terms, st.step, run)
             if rank: continue
             if due(cfg.log_every):
-                speed = (st.step - since)*cfg.bs/(time.perf_counter() - clock)
-                line = dict(step=st.step, **terms, lr=cfg.lr*cosine(st.step - 1, cfg), images_per_s=speed, memory_gb=peak_memory(device))
+                seconds = time.perf_counter() - clock
+                line = dict(step=st.step, **terms, lr=cfg.lr*cosine(st.step - 1, cfg), images_per_s=(st.step - since)*cfg.bs/seconds, seconds=spent + seconds, memory_gb=peak_memory(device))
                 with open(run/'log.jsonl', 'a') as f: f.write(json.dumps(line) + '\n')
                 bar.set_postfix(loss=f"{terms['loss']:.2f}", GB=f"{line['memory_gb']:.1f}")
             if due(cfg.snap_every): save_grid(run/f'samples/{st.step:07d}.jpg', stage.picture(st, probe))
