@@ -6,8 +6,8 @@
 __all__ = ['BaseParts', 'Avatar', 'BaseModel', 'BaseOut', 'roll_index', 'train_pass', 'channels_last', 'imagenet_start',
            'save_model', 'model_folder', 'load_weights', 'open_model', 'load_model']
 
-# %% ../nbs/17_base.ipynb #919e2563
-import torch
+# %% ../nbs/17_base.ipynb #9eca33be
+import re, torch
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -245,15 +245,25 @@ def save_model(
     save_json(Path(folder)/'config.json', to_dict(cfg or model.cfg))
     atomic_write(Path(folder)/'model.safetensors', lambda p: save_file(weights, p))
 
-# %% ../nbs/17_base.ipynb #8e938f6b
+# %% ../nbs/17_base.ipynb #c7c32d35
+def _from_hub(name):
+    "The folder of a repository of the Hub, fetched if it is not there yet"
+    from huggingface_hub import snapshot_download
+    try: return Path(snapshot_download(name, allow_patterns=['*.json', '*.safetensors', '*.md']))
+    except Exception as e:
+        raise FileNotFoundError(f"there is no folder '{name}', and the Hugging Face Hub did not give a model of that name ({type(e).__name__}); check the name and the connection, or download it and pass its folder") from e
+
 def model_folder(
-    name:str|Path, # a folder, or the name of weights that the repository ships
+    name:str|Path, # a folder, the name of weights that the repository ships, or OWNER/NAME of the Hugging Face Hub
 ) -> Path:
     "Where a model lies"
     shipped = data_dir()/'weights'
     for p in (Path(name), shipped/name):
         if (p/'config.json').is_file(): return p
     if Path(name).is_dir(): raise FileNotFoundError(f'{name} holds no config.json; give a run folder or one written by save_model')
+    if re.fullmatch(r'[\w-][\w.-]*/[\w.-]+', str(name)) and not Path(name).parent.is_dir():
+        if ((folder := _from_hub(str(name)))/'config.json').is_file(): return folder
+        raise FileNotFoundError(f"{name} of the Hugging Face Hub holds no config.json; give a model of this package")
     known = ', '.join(sorted(p.parent.name for p in shipped.glob('*/config.json'))) or 'none'
     raise FileNotFoundError(f"there is no model '{name}'; give a folder with config.json and model.safetensors, or a name of {shipped} ({known})")
 
