@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np
 
-# %% ../nbs/00_core.ipynb #2cddfce0
+# %% ../nbs/00_core.ipynb #ec812303
 @dataclass(frozen=True, kw_only=True)
 class BaseCfg:
     "Hyper-parameters of all stages (Figs. 9 to 11, Sec. 4.1, App. B); the defaults are the base model `base512`"
@@ -83,7 +83,7 @@ class BaseCfg:
     w_volume:float = 0.                 # canonical volumes of one person agree (EMOPortraits; off in the paper)
     w_adv_c:float = 0.                  # hinge on enhanced cross images (stage two)
     w_cyc:float = 0.                    # enhanced cross images, made small again, agree with the base's (stage two)
-    w_power:float = 0.                  # enhanced pictures have a still's power at high frequencies (stage two; off in the paper)
+    w_power:float = 0.                  # enhanced pictures have the truth's power of detail (stage two; off in the paper)
     w_mismatch:float = 0.               # source and driver do not share an expression (EMOPortraits; off in the paper)
     s_cos:float = 5.                    # scale of the cosine distance, Eq. 6
     m_cos:float = .2                    # its margin, on positives

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LIGHT', 'SETTINGS', 'PEOPLE', 'FRAMES', 'SHIPPED', 'small', 'double', 'Enhancer', 'cycle', 'anchor', 'HighRes',
-           'load_model', 'on_base', 'Still', 'Stills', 'views', 'spectrum', 'high_power', 'power_loss', 'HrStage',
-           'split_batch', 'pictures', 'compare', 'show_spectra', 'find_stills', 'open_stills', 'train_hr']
+           'load_model', 'on_base', 'Still', 'Stills', 'views', 'spectrum', 'high_power', 'detail', 'power_loss',
+           'HrStage', 'split_batch', 'pictures', 'compare', 'show_spectra', 'find_stills', 'open_stills', 'train_hr']
 
 # %% ../nbs/30_highres.ipynb #b6eb06e1
 import time
@@ -177,7 +177,7 @@ def views(
     crop = lambda k, M: move(b[k], M, mode='bicubic').clamp(0, 1)
     return dict(x_s=crop('x_s', M[0]), x_d=crop('x_d', M[1]), m_d=move(b['m_d'], M[1], 'border'), pose_s=M[0] @ b['pose_s'], pose_d=M[1] @ b['pose_d'])
 
-# %% ../nbs/30_highres.ipynb #31367c6f
+# %% ../nbs/30_highres.ipynb #46d5fa78
 def spectrum(
     x:Tensor, # (B, 3, S, S)
 ) -> Tensor: # (B, S/2) at 0, 1, 2, … cycles a side
@@ -195,16 +195,22 @@ def high_power(
     "Power at frequencies that a picture of half the side cannot hold"
     return spectrum(x)[:, x.shape[-1]//4:].sum(1)
 
+def detail(
+    x:Tensor, # (B, 3, S, S)
+) -> Tensor: # (B, 3, S, S)
+    "What a picture of half the side cannot hold"
+    return x - double(small(x), 'bicubic')
+
 def power_loss(
     x:Tensor, # (B, 3, S, S)
-    still:Tensor, # (B, 3, S, S) that has the power it should have
+    truth:Tensor, # (B, 3, S, S)
+    floor:float = 1e-4, # power that makes no difference
 ) -> Tensor: # ()
-    "Difference of the logarithms of the batch's power in two bands, beyond what a picture of half the side can hold"
-    n = x.shape[-1]
-    a, b = (torch.stack([o.sum(1).mean() for o in spectrum(v)[:, n//4:].split(n//8, 1)]).clamp_min(1e-9).log() for v in (x, still))
-    return (a - b).abs().mean()
+    "How far the power of the detail is from the truth's, place by place: the Itakura-Saito divergence over windows of 8 px"
+    a, b = (F.avg_pool2d(detail(o).square().mean(1, keepdim=True), 8, 4) + floor for o in (x, truth))
+    return (b/a - (b/a).log() - 1).mean()
 
-# %% ../nbs/30_highres.ipynb #d3411eed
+# %% ../nbs/30_highres.ipynb #2fb632be
 class HrStage:
     "Stage two: the enhancer on a frozen base (Sec. 3.2)"
     name, labels = 'hr', ()
@@ -234,7 +240,7 @@ class HrStage:
         fake_c = mask_foreground(hr_c, v['m_c'])
         terms = dict(l1=pixel_loss(hr, v['x_d']), cyc=cycle(hr_c, v['x_c']).mean())
         if st.cfg.w_vgg: terms |= st.teachers['percept'](hr, v['x_d'])
-        if st.cfg.w_power: terms['power'] = (power_loss(hr, v['x_d']) + power_loss(hr_c, v['x_s']))/2
+        if st.cfg.w_power: terms['power'] = power_loss(hr, v['x_d'])
         if in_game(st):
             terms |= adversarial_terms(st.nets['critic'], fake, real)
             with frozen(st.nets['critic']): terms['adv_c'] = hinge_g(st.nets['critic'](fake_c)[0])
@@ -278,7 +284,7 @@ def split_batch(
     if n and B % n: raise ValueError(f'micro={n} does not divide the batch of {B} samples in this process; change micro or bs')
     return [{k: o[i:i + (n or B)] for k, o in v.items()} for i in range(0, B, n or B)]
 
-# %% ../nbs/30_highres.ipynb #2ddb4b34
+# %% ../nbs/30_highres.ipynb #67f972db
 def pictures(
     model:HighRes,
     stills:Stills, # of unseen people
@@ -306,8 +312,8 @@ def compare(
     for name, x, c in (('', p['hr'], p['hr_c']), ('_bicubic', *(double(p[k], 'bicubic') for k in ('x_sd', 'x_c')))):
         m |= {f'psnr{name}': psnr(x, p['x_d']).mean().item(), f'percept{name}': percept(x, p['x_d'])['vgg'].item(),
               f'cross_power{name}': (high_power(c).mean()/high_power(p['x']).mean()).item(), f'cross_cycle{name}': cycle(c, p['x_c']).mean().item()}
-    detail = p['x_d'] - double(small(p['x_d']), 'bicubic')  # what a picture of half the side cannot hold
-    m |= {f'psnr_{k}_detail': psnr(double(p['x_sd'], 'bicubic') + d, p['x_d']).mean().item() for k, d in dict(true=detail, foreign=detail.roll(1, 0)).items()}
+    d = detail(p['x_d'])
+    m |= {f'psnr_{k}_detail': psnr(double(p['x_sd'], 'bicubic') + o, p['x_d']).mean().item() for k, o in dict(true=d, foreign=d.roll(1, 0)).items()}
     return m | dict(percept_net=percept.note)
 
 # %% ../nbs/30_highres.ipynb #2ba26c46
