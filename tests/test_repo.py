@@ -177,8 +177,10 @@ def test_our_weights_lie_here_with_their_cards():
         assert card.startswith(f"# {p.stem}\n") and "| seed 0 | seed 1 |" in card and "not met" not in card and "papermill nbs/train_" in card, f"{p.stem}: {card[:200]}"
 
 
-def test_the_shipped_model_loads_by_its_name():
+@pytest.mark.parametrize("name, stage", [("tiny-base", "base"), ("tiny-student", "student")])
+def test_a_shipped_model_loads_by_its_name(name, stage):
     import megaportrait
-    folder = ROOT/"data"/"weights"/"tiny-base"
-    assert sum(p.stat().st_size for p in folder.iterdir()) <= 6e6 and (folder/"card.md").read_text(encoding="utf-8").startswith("# tiny-base\n")
-    assert megaportrait.load("tiny-base").cfg.stage == "base"
+    folder = ROOT/"data"/"weights"/name
+    card = (folder/"card.md").read_text(encoding="utf-8")
+    assert sum(p.stat().st_size for p in folder.iterdir()) <= 6e6 and card.startswith(f"# {name}\n") and "not met" not in card
+    assert megaportrait.load(name).cfg.stage == stage
