@@ -234,7 +234,7 @@ def show_newest(
     except KeyboardInterrupt: pass
     return summary(times, camera.dropped)
 
-# %% ../nbs/53_live.ipynb #f4ef2176
+# %% ../nbs/53_live.ipynb #1a9af414
 def _frames(camera, clock, stack):
     if isinstance(camera, int) or str(camera).isdecimal(): return from_camera(int(camera), clock, stack)
     return from_file(camera, clock)
@@ -271,6 +271,7 @@ def live(
 ) -> dict: # as of `summary`
     "Drive a portrait by a camera, while it happens"
     if bool(onnx) == bool(model): raise ValueError('give either a model with a source, or onnx, an avatar that megaportrait_export wrote')
+    if size < 0 or not 0 <= smooth < math.inf: raise ValueError(f'size={size}, smooth={smooth}: give pixels and frames, 0 or more')
     if out: out = check_out(out, *(o for o in (source, camera, onnx) if isinstance(o, (str, Path)) and str(o)))
     clock = clock or Clock()
     with ExitStack() as stack:
