@@ -302,7 +302,7 @@ def onnx_shares(
     for e in events: spent[e['args']['op_name']] = spent.get(e['args']['op_name'], 0) + e['dur']
     return {k: v/sum(spent.values()) for k, v in sorted(spent.items(), key=lambda o: -o[1])}
 
-# %% ../nbs/70_benchmark.ipynb #4725d65f
+# %% ../nbs/70_benchmark.ipynb #42616fee
 def measure(
     preset:str,
     stage:str,
@@ -313,13 +313,14 @@ def measure(
     compiled:bool = True, # whether torch.compile is one of them
 ) -> dict: # a row
     "Measure one stage on the machine at hand"
+    if rounds < 1 or threads < 0: raise ValueError(f'rounds={rounds}, threads={threads}: at least one round is needed, and 0 threads or more')
     torch.manual_seed(0)
     device = pick_device(device)
     row = dict(hardware=hardware(device), preset=preset, stage=stage, torch=torch.__version__, rounds=rounds, load=os.getloadavg()[0] if hasattr(os, 'getloadavg') else None)
     with threads_of(threads) as n, torch.no_grad(), tempfile.TemporaryDirectory() as folder:
-        net, inputs = build(preset, stage)
-        gpu = device.type == 'cuda'
-        ways = _on_cuda(lambda: build(preset, stage), device, compiled) if gpu else _on_cpu(net, inputs, folder, n, compiled)
+        make, gpu = lambda: build(preset, stage), device.type == 'cuda'
+        net, inputs = (None, ()) if gpu else make()
+        ways = _on_cuda(make, device, compiled) if gpu else _on_cpu(net, inputs, folder, n, compiled)
         if gpu: row |= dict(memory_mb=_memory(ways['bf16 eager'], device))
         calls, why = working(ways)
         row |= dict(threads=0 if gpu else n, gmac=sum(count(preset, stage).macs.values())/1e9, why=why, **_times(turns(calls, rounds, pause=.02)))

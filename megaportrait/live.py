@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Clock', 'Newest', 'from_file', 'from_camera', 'Follow', 'Puppet', 'load_puppet', 'caption', 'Window', 'Canvas',
-           'Times', 'show_newest', 'live', 'main']
+           'summary', 'show_newest', 'live', 'main']
 
 # %% ../nbs/53_live.ipynb #b318b6ba
 import argparse, io, math, os, sys, threading, time
@@ -197,23 +197,20 @@ class Canvas:
 
     def close(self): pass
 
-# %% ../nbs/53_live.ipynb #4be71b8b
-class Times:
-    "When frames were taken and shown"
-    def __init__(self): self.taken, self.shown, self.lost = [], [], 0
-
-    def late(self) -> np.ndarray: # (N,) ms
-        return 1e3*(np.array(self.shown) - np.array(self.taken))
-
-    def told(self, dropped:int) -> dict: # shown, dropped, lost (shown without a face), seconds, fps, latency_ms and latency_95_ms
-        "The summary of a show"
-        if not self.shown: return dict(shown=0, dropped=dropped, lost=0)
-        seconds, (half, most) = self.shown[-1] - self.taken[0], np.quantile(self.late(), (.5, .95))
-        return dict(shown=len(self.shown), dropped=dropped, lost=self.lost, seconds=seconds, fps=len(self.shown)/max(seconds, 1e-9), latency_ms=half, latency_95_ms=most)
+# %% ../nbs/53_live.ipynb #d4beb886
+def summary(
+    times:list, # of each picture: when its frame was taken and it was shown, s, and whether there was a face
+    dropped:int, # frames that were not shown
+) -> dict: # shown, dropped, lost (shown without a face), seconds, fps, latency_ms (median) and latency_95_ms
+    "What a show was like"
+    if not times: return dict(shown=0, dropped=dropped, lost=0)
+    taken, shown, found = map(np.array, zip(*times))
+    seconds, (half, most) = shown[-1] - taken[0], np.quantile(1e3*(shown - taken), (.5, .95))
+    return dict(shown=len(times), dropped=dropped, lost=int((~found).sum()), seconds=seconds, fps=len(times)/max(seconds, 1e-9), latency_ms=half, latency_95_ms=most)
 
 def _line(times, dropped, found):
     "The line below the next picture"
-    late = [f'{1e3*(times.shown[-1] - times.taken[-1]):.0f} ms'] if times.shown else []
+    late = [f'{1e3*(shown - taken):.0f} ms' for taken, shown, _ in times[-1:]]
     return ', '.join(['synthetic', *late, f'{dropped} dropped', *['no face']*(not found)])
 
 def show_newest(
@@ -223,20 +220,21 @@ def show_newest(
     still:np.ndarray, # (S, S, 3) uint8, to show before there is a face
     screens:list, # called with a picture and the time at which its frame was taken, s since the first; False ends the show
     side:int, # px, of what is shown
-) -> dict: # as of `Times.told`
+) -> dict: # as of `summary`
     "Drive the newest frame, until there are no more, a screen has enough, or ctrl-C"
-    times, going = Times(), True
+    times, going = [], True
     try:
         while going and (frame := camera.take()) is not None:
             taken, x = frame
             if seen := follow(x): still = puppet(*seen)
             picture = caption(still, side, _line(times, camera.dropped, seen))
-            going = all([show(picture, taken - (times.taken or [taken])[0]) is not False for show in screens])
-            times.taken.append(taken); times.shown.append(camera.clock.now()); times.lost += seen is None
+            first = times[0][0] if times else taken
+            going = all([show(picture, taken - first) is not False for show in screens])
+            times.append((taken, camera.clock.now(), seen is not None))
     except KeyboardInterrupt: pass
-    return times.told(camera.dropped)
+    return summary(times, camera.dropped)
 
-# %% ../nbs/53_live.ipynb #4180cf89
+# %% ../nbs/53_live.ipynb #1a9af414
 def _frames(camera, clock, stack):
     if isinstance(camera, int) or str(camera).isdecimal(): return from_camera(int(camera), clock, stack)
     return from_file(camera, clock)
@@ -270,9 +268,10 @@ def live(
     threads:int = 0, # of the CPU, for an exported avatar; 0: all
     device:str = '', # empty: the best at hand
     clock:Clock|None = None,
-) -> dict: # as of `Times.told`
+) -> dict: # as of `summary`
     "Drive a portrait by a camera, while it happens"
     if bool(onnx) == bool(model): raise ValueError('give either a model with a source, or onnx, an avatar that megaportrait_export wrote')
+    if size < 0 or not 0 <= smooth < math.inf: raise ValueError(f'size={size}, smooth={smooth}: give pixels and frames, 0 or more')
     if out: out = check_out(out, *(o for o in (source, camera, onnx) if isinstance(o, (str, Path)) and str(o)))
     clock = clock or Clock()
     with ExitStack() as stack:
