@@ -7,11 +7,11 @@ __all__ = ['WAYS', 'PARTS', 'SIDE', 'FINE', 'GREEN', 'ORANGE', 'GAP', 'HEAD', 'P
            'Move', 'as_move', 'Show', 'Pair', 'View', 'take_part', 'look', 'displacement', 'true_frame', 'travel',
            'true_motion', 'endpoint_error', 'flow_colour', 'wheel', 'draw_arrows', 'show_arrows', 'show_cube',
            'feature_panels', 'checker_panel', 'colour_panel', 'truth_panels', 'number_panel', 'compose', 'jpeg',
-           'Explorer', 'open_model', 'explore']
+           'few_threads', 'Explorer', 'open_model', 'explore']
 
-# %% ../nbs/51_flow_explorer.ipynb #7c0f3209
+# %% ../nbs/51_flow_explorer.ipynb #0a2d8064
 import html, io, math, os
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -414,7 +414,7 @@ def jpeg(
     im.save(out, 'jpeg', quality=quality, subsampling=0)
     return out.getvalue()
 
-# %% ../nbs/51_flow_explorer.ipynb #dbb6a3fa
+# %% ../nbs/51_flow_explorer.ipynb #c23ed3bc
 _RANGES = dict(yaw=(-60, 60, 1), pitch=(-40, 40, 1), roll=(-40, 40, 1), x=(-.6, .6, .01), y=(-.6, .6, .01), scale=(.6, 1.6, .01),
                strength=(-.5, 2, .05), turn=(-180, 180, 5), tilt=(-90, 90, 5))
 
@@ -431,7 +431,7 @@ def _sliders():
                 slice=W.IntSlider(3, 0, 7, description='slice'), offsets=W.Checkbox(True, description='subtract the identity grid'),
                 turn=_float('turn', Show.turn), tilt=_float('tilt', Show.tilt), arrows=W.IntSlider(Show.arrows, 3, 16, description='arrows'),
                 truth=W.Checkbox(True, description='truth, if known (slower)'))
-    for k in ('way', 'part'): look[k].style.button_width = '100px'
+    for k in ('way', 'part'): look[k].style.button_width, look[k].layout.width = '112px', '400px'
     return head, look
 
 def _names(model, source, source_frame, driver, driver_frame):
@@ -444,7 +444,18 @@ def _names(model, source, source_frame, driver, driver_frame):
     return dict(model=box('model', model, models), source=box('source', source, people), source_frame=number(source_frame),
                 driver=box('driver', driver, people), driver_frame=number(driver_frame))
 
-# %% ../nbs/51_flow_explorer.ipynb #b48ae3fc
+# %% ../nbs/51_flow_explorer.ipynb #295d7fa8
+@contextmanager
+def few_threads(
+    size:int, # side of the model's pictures, px
+):
+    "One thread for a small model, as many as there are for others"
+    n = torch.get_num_threads()
+    if size <= 128: torch.set_num_threads(1)
+    try: yield
+    finally: torch.set_num_threads(n)
+
+# %% ../nbs/51_flow_explorer.ipynb #61922ad2
 class Explorer:
     "Sliders, and the picture of what they say; shows itself at the end of a cell"
     def __init__(self, **names): # the arguments of `explore`
@@ -454,7 +465,7 @@ class Explorer:
         self.picture.add_class('flow-explorer')
         back = W.Button(description="driver's pose")
         self.pair, self.quiet = None, False
-        self.box = W.VBox([W.HBox([W.VBox([*self.names.values(), back, self.message]), W.VBox([*self.head.values()]), W.VBox([*self.show.values()])]), self.picture])
+        self.box = W.VBox([W.HBox([W.VBox([*self.names.values(), back]), W.VBox([*self.head.values()]), W.VBox([*self.show.values()])]), self.message, self.picture])
         for o in self.names.values(): o.observe(self.open, 'value')
         for o in (*self.head.values(), *self.show.values()): o.observe(self.draw, 'value')
         back.on_click(self.follow)
@@ -486,7 +497,8 @@ class Explorer:
         "Show what the sliders say"
         if self.quiet or self.pair is None: return
         values = lambda d: {k: o.value for k, o in d.items()}
-        self.picture.value = jpeg(compose(self.pair, Move(**values(self.head)), Show(**values(self.show))))
+        with few_threads(self.pair.model.cfg.size): sheet = compose(self.pair, Move(**values(self.head)), Show(**values(self.show)))
+        self.picture.value = jpeg(sheet)
 
     def save(self,
         path:str|Path, # .jpg
