@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SIDE', 'FINE', 'GREEN', 'ORANGE', 'GAP', 'HEAD', 'Show', 'flow_colour', 'wheel', 'draw_arrows', 'show_arrows',
-           'show_cube', 'feature_panels', 'checker_panel', 'colour_panel', 'truth_panels', 'number_panel', 'compose',
-           'jpeg', 'few_threads', 'Explorer', 'open_model', 'explore']
+           'show_cube', 'feature_panels', 'checker_panel', 'colour_panel', 'truth_panels', 'number_panel', 'draw_sheet',
+           'compose', 'jpeg', 'few_threads', 'Explorer', 'open_model', 'explore']
 
 # %% ../nbs/51_flow_explorer.ipynb #7911e6f9
 import html, io, math, os
@@ -208,7 +208,7 @@ def number_panel(
     rows = ['displacement, voxels', *rows, ('looks outside', f'{100*n["outside"]:.1f} %')]
     return _blank(*rows, '', 'end-point error, px', ('of the model', f'{errors[0]:.2f}'), ('of no motion', f'{errors[1]:.2f}')) if errors else _blank(*rows)
 
-# %% ../nbs/51_flow_explorer.ipynb #965a6072
+# %% ../nbs/51_flow_explorer.ipynb #ab79b0ed
 GAP, HEAD = 6, 20 # px between panels, and of their titles
 
 def _paste_panels(panels):
@@ -220,25 +220,33 @@ def _paste_panels(panels):
         sheet.paste(im, (x, y)); d.text((x + 2, y - HEAD/2), title, (40, 40, 40), _font(12), anchor='lm')
     return sheet
 
-def compose(
+def draw_sheet(
     pair:Pair,
-    move:Move,
+    view:View,
     show:Show,
-    known:tuple|None=None, # what `truth_panels` gave, if it need not be asked again
+    true:tuple, # what `truth_panels` gave
 ) -> Image.Image:
     "Source, driver, output and truth; below them the warp that is shown"
-    view, z = look(pair, move, show.way, show.part), show.slice
+    (picture, motion, errors), z = true, show.slice
     field = view.grid - identity_grid(view.grid.shape[:3])[0]*show.offsets
     before, after = feature_panels(pair, view, z)
-    true, motion, errors = known or truth_panels(pair, move, view, show.truth)
     depth, what = f'slice {z}', 'offsets' if show.offsets else 'positions'
     return _paste_panels([
         (0, 0, 'source', _picture(pair.source.x[0])), (0, 1, 'driver', _picture(pair.driver.x[0])), (0, 2, 'output', _picture(view.x[0])),
-        (0, 3, 'true picture', true), (0, 4, 'green: true, orange: model', motion),
+        (0, 3, 'true picture', picture), (0, 4, 'green: true, orange: model', motion),
         (1, 0, f'features before, {depth}', before), (1, 1, f'features after, {depth}', after),
         (1, 2, f'{what} as arrows, {depth}', show_arrows(field[z], after)),
         (2, 0, f'checkerboard, {depth}', checker_panel(view.grid[z])), (2, 1, f'{what} as colours, {depth}', colour_panel(field, z)),
         (2, 2, 'numbers', number_panel(view.grid, errors)), (1, 3, f'{what}: {show.part}, {show.way}', show_cube(field, show))])
+
+def compose(
+    pair:Pair,
+    move:Move,
+    show:Show,
+) -> Image.Image:
+    "All that there is to see of a move"
+    view = look(pair, move, show.way, show.part)
+    return draw_sheet(pair, view, show, truth_panels(pair, move, view, show.truth))
 
 def jpeg(
     im:Image.Image,
@@ -291,7 +299,7 @@ def few_threads(
     try: yield
     finally: torch.set_num_threads(n)
 
-# %% ../nbs/51_flow_explorer.ipynb #8f154cea
+# %% ../nbs/51_flow_explorer.ipynb #543622bf
 class Explorer:
     "Sliders, and the picture of what they say; shows itself at the end of a cell"
     def __init__(self, **names): # the arguments of `explore`
@@ -335,14 +343,14 @@ class Explorer:
         if self.quiet or self.pair is None: return
         move, show = (kind(**{k: o.value for k, o in d.items()}) for kind, d in ((Move, self.head), (Show, self.show)))
         with few_threads(self.pair.model.cfg.size):
-            if self.seen and self.seen[0] != move and self.seen[1][2]: self.put(move, show, self.seen[1]) # at once, still with the truth of the last move
             view = look(self.pair, move, show.way, show.part)
+            if self.seen and self.seen[0] != move and self.seen[1][2]: self.put(view, show) # at once, still with the truth of the last move
             self.seen = move, truth_panels(self.pair, move, view, show.truth)
-            self.put(move, show, self.seen[1])
+            self.put(view, show)
 
-    def put(self, move, show, known):
+    def put(self, view, show):
         "Send a picture to the browser"
-        self.picture.value = jpeg(compose(self.pair, move, show, known))
+        self.picture.value = jpeg(draw_sheet(self.pair, view, show, self.seen[1]))
 
     def save(self,
         path:str|Path, # .jpg
