@@ -31,7 +31,8 @@ class Lab:
     def __init__(self, wait=300): # seconds, at most, for any one thing
         self.wait, self.tmp, self.said = wait*1000, Path(tempfile.mkdtemp(prefix="lab-")), []
         for name, value in SETTINGS.items():
-            p = self.tmp/"settings/@jupyterlab"/f"{name}.jupyterlab-settings"; p.parent.mkdir(parents=True, exist_ok=True); p.write_text(json.dumps(value))
+            p = self.tmp/f"JUPYTERLAB_SETTINGS_DIR/@jupyterlab/{name}.jupyterlab-settings"
+            p.parent.mkdir(parents=True, exist_ok=True); p.write_text(json.dumps(value))
         with socket.socket() as s: s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]
         self.token, self.url = secrets.token_hex(16), f"http://127.0.0.1:{port}"
 
@@ -40,11 +41,12 @@ class Lab:
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, self.tmp, ignore_errors=True)
             log = stack.enter_context(open(self.tmp/"log", "wb"))
-            self.server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *self._options()], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                                           env=self._environment(), start_new_session=True)
+            self.server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *self._options()], env=self._environment(), start_new_session=True,
+                                           stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
             stack.callback(self._stop)
             self._until(self._answers)
-            browser = stack.enter_context(sync_playwright()).chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server"])
+            play = stack.enter_context(sync_playwright())
+            browser = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server"])
             stack.callback(browser.close)
             self.page = browser.new_page(viewport=dict(width=1400, height=1000))
             self.stack = stack.pop_all()
@@ -57,12 +59,13 @@ class Lab:
 
     def _options(self):
         return ["--no-browser", "--allow-root", f"--port={self.url.rsplit(':')[-1]}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={ROOT}",
-                f"--FileCheckpoints.checkpoint_dir={self.tmp}", "--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly", "--LabApp.news_url=None"]
+                f"--FileCheckpoints.checkpoint_dir={self.tmp}", "--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly",
+                "--LabApp.news_url=None"]
 
     def _environment(self):
-        at = {f"JUPYTER_{k}_DIR": str(self.tmp/k.lower()) for k in ("CONFIG", "DATA", "RUNTIME")}
-        return os.environ | at | dict(JUPYTERLAB_SETTINGS_DIR=str(self.tmp/"settings"), JUPYTERLAB_WORKSPACES_DIR=str(self.tmp/"workspaces"), IPYTHONDIR=str(self.tmp/"ipython"),
-                                      JUPYTER_TOKEN=self.token, PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
+        names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        return os.environ | {k: str(self.tmp/k) for k in names} | dict(JUPYTER_TOKEN=self.token, PYTHONPATH=path)
 
     def _ask(self, what, **kw): return urllib.request.urlopen(urllib.request.Request(f"{self.url}/api/{what}?token={self.token}", **kw), timeout=10)
 
@@ -90,15 +93,17 @@ class Lab:
     def open(self, notebook): # path from the top of the repository
         "Open a notebook and start its kernel"
         self.page.goto(f"{self.url}/doc/tree/{notebook}?token={self.token}&reset")
-        self.page.wait_for_function(f"() => {{ if (!window.jupyterapp) return false; {PANEL} return panel?.context?.isReady && panel.sessionContext?.session?.kernel?.status === 'idle' }}")
+        self.page.wait_for_function(f"""() => {{ if (!window.jupyterapp) return false;
+            {PANEL} return panel?.context?.isReady && panel.sessionContext?.session?.kernel?.status === 'idle' }}""")
         self.page.evaluate(f"""() => {{ {PANEL} window.told = []; panel.sessionContext.iopubMessage.connect((_, m) => {{
             if (m.header.msg_type === 'error') window.told.push(m.content.ename + ': ' + m.content.evalue) }}) }}""")
 
     def run_all(self):
         "Run every cell in order; the errors in their outputs"
-        self.page.evaluate("async () => { await jupyterapp.commands.execute('editmenu:clear-all'); await jupyterapp.commands.execute('notebook:run-all-cells') }")
+        for command in ("editmenu:clear-all", "notebook:run-all-cells"): self.page.evaluate("async o => { await jupyterapp.commands.execute(o) }", command)
         self.settle()
-        return self.page.evaluate(f"() => {{ {PANEL} return panel.content.widgets.flatMap(c => (c.model.toJSON().outputs || []).filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue)) }}")
+        return self.page.evaluate(f"""() => {{ {PANEL} const outputs = panel.content.widgets.flatMap(c => c.model.toJSON().outputs || []);
+            return outputs.filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue) }}""")
 
     def settle(self):
         "Wait until the kernel has been idle for a third of a second"
@@ -120,25 +125,22 @@ class Lab:
         assert abs(self.value(label) - value) < 1e-6, f"{label} is at {self.value(label)}, not at {value}"
         self.settle()
 
-    def check(self, label):
-        "Click a checkbox"
-        self.page.locator(f".widget-checkbox:has-text('{label}') input").first.click()
-        self.settle()
-
     def image(self, css):
         "The bytes that an image widget shows"
-        code = "async o => { const b = new Uint8Array(await (await fetch(o.src)).arrayBuffer()); return btoa(Array.from(b, c => String.fromCharCode(c)).join('')) }"
+        code = """async o => { const bytes = new Uint8Array(await (await fetch(o.src)).arrayBuffer());
+            return btoa(Array.from(bytes, c => String.fromCharCode(c)).join('')) }"""
         return base64.b64decode(self.page.locator(css).first.evaluate(code))
 
     def latency(self, label, key, css):
-        "Milliseconds from a key press on a slider to a new picture in an image widget"
+        "Milliseconds from a key press on a slider to the first new picture in an image widget, and to the last"
         h = self.slider(label)
         h.focus()
-        self.page.evaluate("""css => { window.took = 0; const image = document.querySelector(css);
-            addEventListener('keydown', () => { const t = performance.now(); image.addEventListener('load', () => { window.took = performance.now() - t }, {once: true}) }, {once: true, capture: true}) }""", css)
+        self.page.evaluate("""css => { window.took = []; addEventListener('keydown', () => { const start = performance.now();
+            document.querySelector(css).onload = () => window.took.push(performance.now() - start) }, {once: true, capture: true}) }""", css)
         h.press(key)
-        self.page.wait_for_function("() => window.took")
-        return self.page.evaluate("() => window.took")
+        self.page.wait_for_function("() => window.took.length")
+        self.settle()
+        return self.page.evaluate("() => [window.took[0], window.took.at(-1)]")
 
     def errors(self):
         "What the console said, and the errors that the kernel told of, those of a widget's callbacks among them"
