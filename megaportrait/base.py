@@ -245,7 +245,7 @@ def save_model(
     save_json(Path(folder)/'config.json', to_dict(cfg or model.cfg))
     atomic_write(Path(folder)/'model.safetensors', lambda p: save_file(weights, p))
 
-# %% ../nbs/17_base.ipynb #c7c32d35
+# %% ../nbs/17_base.ipynb #67c34fc6
 def _from_hub(name):
     "The folder of a repository of the Hub, fetched if it is not there yet"
     from huggingface_hub import snapshot_download
@@ -261,7 +261,7 @@ def model_folder(
     for p in (Path(name), shipped/name):
         if (p/'config.json').is_file(): return p
     if Path(name).is_dir(): raise FileNotFoundError(f'{name} holds no config.json; give a run folder or one written by save_model')
-    if re.fullmatch(r'[\w-][\w.-]*/[\w.-]+', str(name)) and not Path(name).parent.is_dir():
+    if re.fullmatch(r'(?!runs/)[\w-][\w.-]*/[\w.-]+', str(name)) and not Path(name).parent.is_dir():
         if ((folder := _from_hub(str(name)))/'config.json').is_file(): return folder
         raise FileNotFoundError(f"{name} of the Hugging Face Hub holds no config.json; give a model of this package")
     known = ', '.join(sorted(p.parent.name for p in shipped.glob('*/config.json'))) or 'none'

@@ -7,7 +7,7 @@ __all__ = ['SIDE', 'FINE', 'GREEN', 'ORANGE', 'GAP', 'HEAD', 'Show', 'flow_colou
            'show_cube', 'feature_panels', 'checker_panel', 'colour_panel', 'truth_panels', 'number_panel', 'draw_sheet',
            'compose', 'jpeg', 'few_threads', 'Explorer', 'open_model', 'explore']
 
-# %% ../nbs/51_flow_explorer.ipynb #7911e6f9
+# %% ../nbs/51_flow_explorer.ipynb #84f59057
 import html, io, math, os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from . import load, pose as P
 from .base import BaseModel
-from .core import atomic_write, data_dir, project_root
+from .core import atomic_write, data_dir, load_json, project_root
 from .flow import PARTS, WAYS, Move, Pair, View, as_move, displacement, endpoint_error, load_portrait, look, travel, true_frame, true_motion
 from .viz import checker, pca_rgb, to_uint8
 from .warp import identity_grid
@@ -257,7 +257,7 @@ def jpeg(
     im.save(out, 'jpeg', quality=quality, subsampling=0)
     return out.getvalue()
 
-# %% ../nbs/51_flow_explorer.ipynb #ba869d5f
+# %% ../nbs/51_flow_explorer.ipynb #44eb7a9d
 _RANGES = dict(yaw=(-60, 60, 1), pitch=(-40, 40, 1), roll=(-40, 40, 1), x=(-.6, .6, .01), y=(-.6, .6, .01), scale=(.6, 1.6, .01),
                strength=(-.5, 2, .05), turn=(-180, 180, 5), tilt=(-90, 90, 5))
 
@@ -280,8 +280,8 @@ def _sliders():
 def _names(model, source, source_frame, driver, driver_frame):
     "The controls that say what is opened"
     import ipywidgets as W
-    models = [p.parent.name for p in sorted(data_dir().glob('weights/*/config.json'))]
-    models += [os.path.relpath(p.parent) for p in sorted(project_root().glob('runs/*/config.json'))]
+    flows = lambda pattern: [p.parent for p in sorted(project_root().glob(pattern)) if load_json(p).get('stage') in ('base', 'hr')]
+    models = [p.name for p in flows('data/weights/*/config.json')] + [os.path.relpath(p) for p in flows('runs/*/config.json')]
     people = [f'person {k}' for k in (26, 9, 12, 10, 4, 17, 28)] + [os.path.relpath(p) for p in sorted(data_dir().glob('synthetic/eval/*'))[:4]]
     box = lambda k, v, o: W.Combobox(value=str(v), options=o, description=k, continuous_update=False, placeholder='person NAME, or a file')
     number = lambda v: W.BoundedIntText(v, min=0, max=10**6, description='frame')
