@@ -529,7 +529,7 @@ class Desk(Page):
         if o.value == kept[0]: (self.open if which == 'source' else self.drive)() # the same name once more
         else: o.value = kept[0]
 
-# %% ../nbs/52_studio.ipynb #aa1c5498
+# %% ../nbs/52_studio.ipynb #f34172f6
 class Studio(Desk):
     "The page at work: it shows, and records; shows itself at the end of a cell"
     def __init__(self, **names): # the arguments of `studio`
@@ -580,7 +580,7 @@ class Studio(Desk):
 
     def _out(self):
         if self.avatar is None: raise ValueError('there is no portrait to show yet')
-        return check_out(self.rec['out'].value, self.names['source'].value, self.names['driver'].value)
+        return check_out(self.rec['out'].value, self.names['source'].value, self.names['driver'].value).resolve()
 
     def keep(self, _=None):
         "Save the frame that is shown"

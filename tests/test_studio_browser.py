@@ -3,7 +3,7 @@
     pip install -e '.[dev,browser]' && pytest tests/test_studio_browser.py
     STUDIO_PICTURE=figures/studio.jpg pytest tests/test_studio_browser.py   # also keeps a picture of the page
 """
-import io, os, re
+import io, os, re, socket, subprocess, sys, time, urllib.error, urllib.request
 
 import av
 import numpy as np
@@ -114,3 +114,39 @@ def test_a_stopped_film_is_not_written(lab, tmp_path):
 
 def test_nothing_went_wrong_in_the_console(lab):
     assert lab.errors() == []
+
+
+@pytest.fixture(scope="module")
+def voila(tmp_path_factory):
+    "The address of the page that Voila makes of the notebook"
+    pytest.importorskip("voila", reason="no voila: pip install -e '.[studio]'")
+    with socket.socket() as s: s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]
+    tmp = tmp_path_factory.mktemp("voila")
+    env = os.environ | {f"JUPYTER_{k}_DIR": str(tmp/k.lower()) for k in ("CONFIG", "DATA", "RUNTIME")} | dict(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
+    with open(tmp/"log", "wb") as log:
+        server = subprocess.Popen([sys.executable, "-m", "voila", "nbs/studio_app.ipynb", "--no-browser", f"--port={port}"], cwd=ROOT, env=env, stdout=log, stderr=log)
+    try:
+        url, end = f"http://127.0.0.1:{port}/", time.time() + 120
+        while True:
+            try: urllib.request.urlopen(url + "voila/none", timeout=5)
+            except urllib.error.HTTPError: break  # it answers
+            except OSError:
+                if server.poll() is not None or time.time() > end: raise RuntimeError((tmp/"log").read_text()[-2000:])
+                time.sleep(.2)
+        yield url
+    finally: server.terminate(); server.wait()
+
+
+def test_voila_shows_the_page_without_code(lab, voila):
+    with lab.page.context.browser.new_context(viewport=dict(width=1400, height=1000)) as other:
+        page, said = other.new_page(), []
+        page.set_default_timeout(300_000)
+        page.on("pageerror", lambda e: said.append(str(e)))
+        page.goto(voila)
+        page.wait_for_function("css => document.querySelector(css)", arg=PICTURE)
+        assert "import" not in page.locator("body").inner_text()
+        src = page.locator(PICTURE).get_attribute("src")
+        handle = page.locator(".widget-slider:has(.widget-label:text-is('yaw')) .noUi-handle").first
+        handle.focus(); handle.press("ArrowRight")
+        page.wait_for_function("([css, old]) => document.querySelector(css).src !== old", arg=[PICTURE, src])
+        assert said == []
