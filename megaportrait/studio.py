@@ -375,7 +375,7 @@ def save_png(
     info.add_text('Comment', NOTE)
     atomic_write(path, lambda p: Image.fromarray(x).save(p, 'png', pnginfo=info))
 
-# %% ../nbs/52_studio.ipynb #0c081d1d
+# %% ../nbs/52_studio.ipynb #b2eebb52
 LARGEST = 9 # MB, of a file that comes through the browser
 
 def keep_upload(
@@ -387,14 +387,15 @@ def keep_upload(
     name, data = Path(item['name'].replace('\\', '/')).name, bytes(item['content'])
     if not name or not data: raise ValueError(f'{name or "the file"} is empty; choose another')
     if len(data) > LARGEST*1e6: raise ValueError(f'{name} has {len(data)/1e6:.1f} MB, and {LARGEST} is what comes through a browser; type its path instead')
-    if item['type'] and not item['type'].startswith(f'{kind}/'): raise ValueError(f"{name} is of type {item['type']}; choose {'a picture' if kind == 'image' else 'a video'}")
+    if item['type'] and not item['type'].startswith(f'{kind}/'):
+        raise ValueError(f"{name} is of type {item['type']}; choose {'a picture' if kind == 'image' else 'a video'}")
     path = Path(folder)/name
     atomic_write(path, lambda p: p.write_bytes(data))
     if kind == 'image': faces.read_image(path)
     else: faces.open_video(path).close()
     return path
 
-# %% ../nbs/52_studio.ipynb #76a899e6
+# %% ../nbs/52_studio.ipynb #22b7c3b2
 _RANGES = dict(yaw=(-60, 60, 1), pitch=(-40, 40, 1), roll=(-40, 40, 1), x=(-.6, .6, .01), y=(-.6, .6, .01), scale=(.6, 1.6, .01), strength=(0, 2, .05),
                blink=(-1, 1.5, .05), gaze_right=(-40, 40, 1), gaze_up=(-30, 30, 1), jaw=(-1, 1.5, .05), smile=(-1.5, 1.5, .05), cutoff=(0, 10, .1), beta=(0, 10, .1))
 _LABELS = dict(relative="add the driver's change only", own_scale="keep the source's size", cutoff='cutoff, Hz')
@@ -426,10 +427,11 @@ def _recording(out):
     "The controls of the recording"
     import ipywidgets as W
     wide, half = W.Layout(width='300px'), W.Layout(width='146px')
-    return dict(out=W.Text(str(out), description='write to', continuous_update=False, layout=wide), record=W.Button(description='record mp4', layout=half),
-                stop=W.Button(description='stop', disabled=True, layout=half), still=W.Button(description='save this frame, png', layout=wide), bar=W.IntProgress(0, 0, 1, layout=wide))
+    button = lambda what, layout, **kw: W.Button(description=what, layout=layout, **kw)
+    return dict(out=W.Text(str(out), description='write to', continuous_update=False, layout=wide), record=button('record mp4', half), stop=button('stop', half, disabled=True),
+                still=button('save this frame, png', wide), bar=W.IntProgress(0, 0, 1, layout=wide))
 
-# %% ../nbs/52_studio.ipynb #6ccddc91
+# %% ../nbs/52_studio.ipynb #546e7407
 SHOWN = 384 # px, the preview
 _SMALL = 'line-height:1.35;color:#555;font-size:12px'
 
@@ -453,17 +455,19 @@ class Page:
         import ipywidgets as W
         head, row = lambda s: W.HTML(f'<b>{s}</b>'), lambda *o: W.HBox(o)
         pick, n, r = lambda *names: [self.edits[k] for k in names], self.names, self.rec
-        note = W.HTML(f'<div style="{_SMALL}"><b>Synthetic.</b> The person shown did not do or say this. Every file that is saved here says so.</div>', layout=W.Layout(width=f'{SHOWN}px'))
+        note = W.HTML(f'<div style="{_SMALL};width:{SHOWN}px"><b>Synthetic.</b> The person shown did not do or say this. Every file that is saved here says so.</div>')
         who = [head('Who'), n['source'], self.ups['source'], n['driver'], self.ups['driver'], n['model'], head('Background'), self.background, self.colour]
         film = [head('Record'), r['out'], row(r['record'], r['stop']), r['bar'], r['still'], self.film]
-        sliders = [head('Head'), *pick('yaw', 'pitch', 'roll', 'x', 'y', 'scale'), row(self.frontal, self.reset), head('Face'), *pick('strength', 'blink', 'gaze_right', 'gaze_up', 'jaw', 'smile'), self.known]
+        pose = [head('Head'), *pick('yaw', 'pitch', 'roll', 'x', 'y', 'scale'), row(self.frontal, self.reset)]
+        face = [head('Face'), *pick('strength', 'blink', 'gaze_right', 'gaze_up', 'jaw', 'smile'), self.known]
         motion = [head('Motion'), *pick('relative', 'own_scale', 'cutoff', 'beta')]
-        columns = [self.picture, note, self.frame, self.message], who + film, sliders + motion
+        columns = [self.picture, note, self.frame, self.message], who + film, pose + face + motion
         return W.HBox([W.VBox(o, layout=W.Layout(margin='0 18px 0 0', flex='0 0 auto')) for o in columns], layout=W.Layout(flex_flow='row wrap'))
 
     def rest(self, busy:bool):
         "While a film is recorded, only `stop` can be pressed"
-        for o in (*self.names.values(), *self.ups.values(), *self.edits.values(), *self.rec.values(), self.frame, self.background, self.colour, self.frontal, self.reset): o.disabled = busy
+        single = self.frame, self.background, self.colour, self.frontal, self.reset
+        for o in (*single, *(o for d in (self.names, self.ups, self.edits, self.rec) for o in d.values() if hasattr(o, 'disabled'))): o.disabled = busy
         self.rec['stop'].disabled = not busy
 
     def edit(self) -> Edit:
@@ -529,7 +533,7 @@ class Desk(Page):
         if o.value == kept[0]: (self.open if which == 'source' else self.drive)() # the same name once more
         else: o.value = kept[0]
 
-# %% ../nbs/52_studio.ipynb #f34172f6
+# %% ../nbs/52_studio.ipynb #b74deff7
 class Studio(Desk):
     "The page at work: it shows, and records; shows itself at the end of a cell"
     def __init__(self, **names): # the arguments of `studio`
@@ -537,7 +541,8 @@ class Studio(Desk):
         self.halt, self.thread, self.quiet = threading.Event(), None, False
         for o in (*self.edits.values(), self.frame): o.observe(self.draw, 'value')
         for o in (self.background, self.colour): o.observe(self.restage, 'value')
-        for o, f in ((self.frontal, self.frontalise), (self.reset, self.undo), (self.rec['record'], self.record), (self.rec['stop'], self.stop), (self.rec['still'], self.keep)): o.on_click(f)
+        for o, f in ((self.frontal, self.frontalise), (self.reset, self.undo)): o.on_click(f)
+        for k, f in dict(record=self.record, stop=self.stop, still=self.keep).items(): self.rec[k].on_click(f)
         self.open()
 
     def show(self):
@@ -571,12 +576,19 @@ class Studio(Desk):
         self.quiet = False
         self.draw()
 
-    def undo(self, _=None): self.put({f.name: f.default for f in fields(Edit)})
+    def undo(self, _=None):
+        "As it was in the beginning"
+        self.put({f.name: f.default for f in fields(Edit)})
 
     def frontalise(self, _=None):
-        if self.avatar is not None: self.put(frontalise(plan(self.avatar, self.take, replace(self.edit(), yaw=0., pitch=0., roll=0.), self.dirs)[0][self.frame.value]))
+        "Turn the head that is shown to us"
+        if self.avatar is None: return
+        pose, _ = plan(self.avatar, self.take, replace(self.edit(), yaw=0., pitch=0., roll=0.), self.dirs)
+        self.put(frontalise(pose[self.frame.value]))
 
-    def stop(self, _=None): self.halt.set()
+    def stop(self, _=None):
+        "Enough of this recording"
+        self.halt.set()
 
     def _out(self):
         if self.avatar is None: raise ValueError('there is no portrait to show yet')

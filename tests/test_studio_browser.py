@@ -122,9 +122,11 @@ def voila(tmp_path_factory):
     pytest.importorskip("voila", reason="no voila: pip install -e '.[studio]'")
     with socket.socket() as s: s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]
     tmp = tmp_path_factory.mktemp("voila")
-    env = os.environ | {f"JUPYTER_{k}_DIR": str(tmp/k.lower()) for k in ("CONFIG", "DATA", "RUNTIME")} | dict(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
+    env = os.environ | {f"JUPYTER_{k}_DIR": str(tmp/k.lower()) for k in ("CONFIG", "DATA", "RUNTIME")}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with open(tmp/"log", "wb") as log:
-        server = subprocess.Popen([sys.executable, "-m", "voila", "nbs/studio_app.ipynb", "--no-browser", f"--port={port}"], cwd=ROOT, env=env, stdout=log, stderr=log)
+        command = [sys.executable, "-m", "voila", "nbs/studio_app.ipynb", "--no-browser", f"--port={port}"]
+        server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
     try:
         url, end = f"http://127.0.0.1:{port}/", time.time() + 120
         while True:
