@@ -413,7 +413,7 @@ def track(
     stack = lambda k: None if getattr(seen[0], k) is None else np.stack([getattr(o, k) for o in seen])
     return Track(**{f.name: stack(f.name) for f in fields(Face)})
 
-# %% ../nbs/03_face.ipynb #fd1ca09f
+# %% ../nbs/03_face.ipynb #06083f55
 def _fill(
     a:np.ndarray, # (T, N), NaN rows are gaps
 ) -> np.ndarray: # (T, N)
@@ -450,10 +450,8 @@ def smooth_poses(
     smooth:float=1.,  # standard deviation in frames; 0: only fill the gaps
 ) -> np.ndarray: # (T, 4, 4) float32
     "Poses without gaps and without tremble: scale, the six numbers of the rotation and the shift are averaged"
-    s, R, t = P.split(torch.as_tensor(pose, dtype=torch.float64))
-    v = _gauss(_fill(torch.cat([s.log()[:, None], P.to_6d(R), t[:, :2]], 1).numpy()), smooth)
-    v = torch.as_tensor(v)
-    return P.similarity(P.from_6d(v[:, 1:7]), v[:, 0].exp(), v[:, 7:]).float().numpy()
+    v = P.to_9d(torch.as_tensor(pose, dtype=torch.float64))
+    return P.from_9d(torch.as_tensor(_gauss(_fill(v.numpy()), smooth))).float().numpy()
 
 # %% ../nbs/03_face.ipynb #e6538409
 def crop(

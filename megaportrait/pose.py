@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RIGID', 'rotation', 'angles', 'to_6d', 'from_6d', 'geodesic', 'similarity', 'split', 'invert', 'apply',
-           'fit_similarity', 'flip_pose', 'crop_pose']
+           'fit_similarity', 'to_9d', 'from_9d', 'flip_pose', 'crop_pose']
 
 # %% ../nbs/01a_pose.ipynb #b4cbfcb5
 import torch
@@ -107,6 +107,20 @@ def fit_similarity(
     R = (U*D[..., None, :]) @ Vh
     s = (S*D).sum(-1)/(w*a.square()).sum((-2, -1))
     return similarity(R, s, (b0 - s[..., None]*(R @ a0[..., None])[..., 0])[..., :2])
+
+# %% ../nbs/01a_pose.ipynb #ea74a7da
+def to_9d(
+    pose:Tensor, # (..., 4, 4), its shift in depth is left out
+) -> Tensor: # (..., 9)
+    "A pose as numbers that may be averaged"
+    s, R, t = split(pose)
+    return torch.cat([s.log()[..., None], to_6d(R), t[..., :2]], -1)
+
+def from_9d(
+    v:Tensor, # (..., 9) any nine numbers
+) -> Tensor: # (..., 4, 4), t_z = 0
+    "The pose of nine numbers"
+    return similarity(from_6d(v[..., 1:7]), v[..., 0].exp(), v[..., 7:])
 
 # %% ../nbs/01a_pose.ipynb #f4658cb9
 def flip_pose(
