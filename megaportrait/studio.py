@@ -395,7 +395,7 @@ def keep_upload(
     else: faces.open_video(path).close()
     return path
 
-# %% ../nbs/52_studio.ipynb #22b7c3b2
+# %% ../nbs/52_studio.ipynb #2ecd76b8
 _RANGES = dict(yaw=(-60, 60, 1), pitch=(-40, 40, 1), roll=(-40, 40, 1), x=(-.6, .6, .01), y=(-.6, .6, .01), scale=(.6, 1.6, .01), strength=(0, 2, .05),
                blink=(-1, 1.5, .05), gaze_right=(-40, 40, 1), gaze_up=(-30, 30, 1), jaw=(-1, 1.5, .05), smile=(-1.5, 1.5, .05), cutoff=(0, 10, .1), beta=(0, 10, .1))
 _LABELS = dict(relative="add the driver's change only", own_scale="keep the source's size", cutoff='cutoff, Hz')
@@ -420,7 +420,7 @@ def _files(model, source, driver):
     names = dict(model=box('model', model, 'a run folder, or tiny-base', []), source=box('portrait', source, 'a photo, or person NAME', people),
                  driver=box('driver', driver, 'none: only the sliders', ['camera 0', *people]))
     ups = {k: W.FileUpload(accept=f'{kind}/*', description=what, layout=W.Layout(width='210px', margin='0 0 8px 90px'))
-           for k, kind, what in (('source', 'image', 'upload a portrait'), ('driver', 'video', 'upload a video'))}
+           for k, kind, what in (('source', 'image', f'portrait, up to {LARGEST} MB'), ('driver', 'video', f'video, up to {LARGEST} MB'))}
     return names, ups
 
 def _recording(out):

@@ -73,7 +73,7 @@ def test_a_slider_changes_the_picture_and_back_is_the_same(lab):
 
 def test_a_text_that_is_called_a_picture_gives_a_sentence(lab, files):
     before = lab.image(PICTURE)
-    upload(lab, "upload a portrait", files/"text.png")
+    upload(lab, "portrait, up to", files/"text.png")
     wait_said(lab, "text.png: not a readable picture"); lab.settle()
     assert "Traceback" not in said(lab) and "/" not in said(lab).replace("jpg or png", "")
     assert lab.image(PICTURE) == before
@@ -81,7 +81,7 @@ def test_a_text_that_is_called_a_picture_gives_a_sentence(lab, files):
 
 def test_a_portrait_is_handed_in(lab, files):
     before = lab.image(PICTURE)
-    upload(lab, "upload a portrait", files/"portrait.png")
+    upload(lab, "portrait, up to", files/"portrait.png")
     lab.page.wait_for_function("([css, old]) => document.querySelector(css).src !== old", arg=[PICTURE, lab.page.locator(PICTURE).first.get_attribute("src")])
     lab.settle()
     assert said(lab) == "" and lab.image(PICTURE) != before
