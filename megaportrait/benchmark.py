@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'LIGHT', 'PEAKS', 'PRODUCT', 'SourcePath', 'stages_of', 'build', 'Op', 'Meter', 'Count', 'parts', 'count',
-           'costs_of', 'show_costs', 'hardware', 'threads_of', 'graphed', 'in_half', 'working', 'module_times',
-           'onnx_shares', 'measure', 'add_rows', 'main', 'show_speeds', 'show_bound']
+           'costs_of', 'show_costs', 'hardware', 'others', 'threads_of', 'graphed', 'in_half', 'working',
+           'module_times', 'onnx_shares', 'measure', 'add_rows', 'main', 'show_speeds', 'show_bound']
 
 # %% ../nbs/70_benchmark.ipynb #2bccf1ea
 import argparse, json, os, platform, sys, tempfile, time, weakref
@@ -179,7 +179,7 @@ def show_costs(
 # %% ../nbs/70_benchmark.ipynb #650afc78
 PEAKS = dict(H200=(790e12, 4.3e12)) # floating-point operations in bf16, and bytes, per second
 
-# %% ../nbs/70_benchmark.ipynb #3e704984
+# %% ../nbs/70_benchmark.ipynb #7f9c92d7
 def hardware(
     device:torch.device,
 ) -> str:
@@ -188,6 +188,14 @@ def hardware(
     info = Path('/proc/cpuinfo')
     names = [o.split(':', 1)[1].strip() for o in info.read_text().splitlines() if o.startswith('model name')] if info.is_file() else []
     return f'{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores'
+
+def others() -> float|None: # cores; None where it cannot be told
+    "What programs take of the processor in a second in which this one sleeps"
+    stat = Path('/proc/stat')
+    if not stat.is_file(): return None
+    def times(): t = [int(o) for o in stat.read_text().split('\n')[0].split()[1:9]]; return t[3] + t[4], sum(t) # idle, all
+    (idle, all_), _, (idle2, all2) = times(), time.sleep(1), times()
+    return os.cpu_count()*(1 - (idle2 - idle)/(all2 - all_))
 
 @contextmanager
 def threads_of(
@@ -302,7 +310,7 @@ def onnx_shares(
     for e in events: spent[e['args']['op_name']] = spent.get(e['args']['op_name'], 0) + e['dur']
     return {k: v/sum(spent.values()) for k, v in sorted(spent.items(), key=lambda o: -o[1])}
 
-# %% ../nbs/70_benchmark.ipynb #42616fee
+# %% ../nbs/70_benchmark.ipynb #6ddb2964
 def measure(
     preset:str,
     stage:str,
@@ -316,7 +324,7 @@ def measure(
     if rounds < 1 or threads < 0: raise ValueError(f'rounds={rounds}, threads={threads}: at least one round is needed, and 0 threads or more')
     torch.manual_seed(0)
     device = pick_device(device)
-    row = dict(hardware=hardware(device), preset=preset, stage=stage, torch=torch.__version__, rounds=rounds, load=os.getloadavg()[0] if hasattr(os, 'getloadavg') else None)
+    row = dict(hardware=hardware(device), preset=preset, stage=stage, torch=torch.__version__, rounds=rounds, load=others())
     with threads_of(threads) as n, torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         make, gpu = lambda: build(preset, stage), device.type == 'cuda'
         net, inputs = (None, ()) if gpu else make()
@@ -381,7 +389,7 @@ def main(
 
 if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())  # not in a notebook
 
-# %% ../nbs/70_benchmark.ipynb #fc14f5c6
+# %% ../nbs/70_benchmark.ipynb #62c24e25
 def show_speeds(
     rows:list, # of `measure`
 ):
@@ -392,7 +400,7 @@ def show_speeds(
         if here != machine: print(f"{here}\n{'':18}{'way':>14}{'ms':>9}{'best':>9}{'frames/s':>10}{'GFLOP/s':>9}{'faster':>8}"); machine = here
         for k, ms in r['ms'].items():
             print(f"{r['preset']:8} {r['stage']:9}{k:>14}{ms:9.1f}{r['best_ms'][k]:9.1f}{1e3/ms:10.1f}{2*r['gmac']/ms*1e3:9.0f}{r['faster'][k]:8.2f}")
-        if (r['load'] or 0) > .5: print(f"{'':18}{'':>14} busy with other work: load {r['load']:.1f} before it began")
+        if (r['load'] or 0) > .5: print(f"{'':18}{'':>14} busy with other work: {r['load']:.1f} cores before it began")
         for k, v in r['why'].items(): print(f"{r['preset']:8} {r['stage']:9}{k:>14}  left out: {v}")
 
 # %% ../nbs/70_benchmark.ipynb #be1bdec1
