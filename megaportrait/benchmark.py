@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'LIGHT', 'PEAKS', 'PRODUCT', 'SourcePath', 'stages_of', 'build', 'Op', 'Meter', 'Count', 'parts', 'count',
-           'costs_of', 'show_costs', 'hardware', 'others', 'threads_of', 'graphed', 'in_half', 'working',
-           'module_times', 'onnx_shares', 'measure', 'add_rows', 'main', 'show_speeds', 'show_bound']
+           'costs_of', 'show_costs', 'hardware', 'others', 'graphed', 'in_half', 'working', 'module_times',
+           'onnx_shares', 'measure', 'add_rows', 'main', 'show_speeds', 'show_bound']
 
-# %% ../nbs/70_benchmark.ipynb #2bccf1ea
+# %% ../nbs/70_benchmark.ipynb #4f25804b
 import argparse, json, os, platform, sys, tempfile, time, weakref
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
@@ -22,7 +21,7 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.module_tracker import ModuleTracker
 from . import highres
 from .base import BaseModel, channels_last
-from .core import load_json, pick_device, presets, project_root, save_json
+from .core import load_json, pick_device, presets, project_root, save_json, threads_of
 from .export import DrivePath, StudentPath, save_path
 from .run_onnx import OnnxAvatar
 from .student import Student, configured, turns
@@ -179,7 +178,7 @@ def show_costs(
 # %% ../nbs/70_benchmark.ipynb #650afc78
 PEAKS = dict(H200=(790e12, 4.3e12)) # floating-point operations in bf16, and bytes, per second
 
-# %% ../nbs/70_benchmark.ipynb #7f9c92d7
+# %% ../nbs/70_benchmark.ipynb #d4c06f44
 def hardware(
     device:torch.device,
 ) -> str:
@@ -196,16 +195,6 @@ def others() -> float|None: # cores; None where it cannot be told
     def times(): t = [int(o) for o in stat.read_text().split('\n')[0].split()[1:9]]; return t[3] + t[4], sum(t) # idle, all
     (idle, all_), _, (idle2, all2) = times(), time.sleep(1), times()
     return os.cpu_count()*(1 - (idle2 - idle)/(all2 - all_))
-
-@contextmanager
-def threads_of(
-    n:int, # 0: as it is
-):
-    "torch on so many threads of the CPU"
-    before = torch.get_num_threads()
-    torch.set_num_threads(n or before)
-    try: yield torch.get_num_threads()
-    finally: torch.set_num_threads(before)
 
 def graphed(
     f:Callable,

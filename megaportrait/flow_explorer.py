@@ -7,9 +7,8 @@ __all__ = ['SIDE', 'FINE', 'GREEN', 'ORANGE', 'GAP', 'HEAD', 'Show', 'flow_colou
            'show_cube', 'feature_panels', 'checker_panel', 'colour_panel', 'truth_panels', 'number_panel', 'draw_sheet',
            'compose', 'jpeg', 'few_threads', 'Explorer', 'open_model', 'explore']
 
-# %% ../nbs/51_flow_explorer.ipynb #84f59057
+# %% ../nbs/51_flow_explorer.ipynb #92e85df1
 import html, io, math, os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from . import load, pose as P
 from .base import BaseModel
-from .core import atomic_write, data_dir, load_json, project_root
+from .core import atomic_write, data_dir, load_json, project_root, threads_of
 from .flow import PARTS, WAYS, Move, Pair, View, as_move, displacement, endpoint_error, load_portrait, look, travel, true_frame, true_motion
 from .viz import checker, pca_rgb, to_uint8
 from .warp import identity_grid
@@ -288,16 +287,12 @@ def _names(model, source, source_frame, driver, driver_frame):
     return dict(model=box('model', model, models), source=box('source', source, people), source_frame=number(source_frame),
                 driver=box('driver', driver, people), driver_frame=number(driver_frame))
 
-# %% ../nbs/51_flow_explorer.ipynb #295d7fa8
-@contextmanager
+# %% ../nbs/51_flow_explorer.ipynb #e06544a3
 def few_threads(
     size:int, # side of the model's pictures, px
 ):
     "One thread for a small model, as many as there are for others"
-    n = torch.get_num_threads()
-    if size <= 128: torch.set_num_threads(1)
-    try: yield
-    finally: torch.set_num_threads(n)
+    return threads_of(1 if size <= 128 else 0)
 
 # %% ../nbs/51_flow_explorer.ipynb #543622bf
 class Explorer:

@@ -7,7 +7,7 @@ __all__ = ['LIGHT', 'SETTINGS', 'PEOPLE', 'FRAMES', 'SHIPPED', 'small', 'double'
            'load_model', 'on_base', 'Still', 'Stills', 'views', 'spectrum', 'high_power', 'detail', 'power_loss',
            'HrStage', 'split_batch', 'pictures', 'compare', 'show_spectra', 'find_stills', 'open_stills', 'train_hr']
 
-# %% ../nbs/30_highres.ipynb #b6eb06e1
+# %% ../nbs/30_highres.ipynb #cbe249ac
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -21,16 +21,15 @@ from .appearance import VolumeEncoder
 from .augment import augment_pair, step_generator
 from .bank import Bank, eval_people, make_bank
 from .base import BaseModel, load_model as load_base, model_folder, open_model, roll_index, save_model
-from .core import BaseCfg, from_dict, load_json, presets, save_json
+from .core import BaseCfg, from_dict, load_json, presets
 from .data import SPLITS, ClipSet, PairDataset, prepare, to_float
 from .g2d import project
 from .layers import Head, ResBlock, conv, run_blocks
 from .metrics import psnr
 from .perceptual import Perceptual, mask_foreground, pixel_loss
 from .teachers import draw_move, move
-from .train import held_out
+from .train import held_out, write_metrics
 from .trainer import State, adversarial_terms, autocast, in_game, train, update
-from .viz import read_log
 
 # %% ../nbs/30_highres.ipynb #b4503e59
 def small(
@@ -379,7 +378,7 @@ def _base(name, size):
     if (stage := load_json(folder/'config.json').get('stage', 'base')) != 'base': raise ValueError(f"{folder} is of stage '{stage}'; an enhancer stands on a base")
     return load_base(folder)
 
-# %% ../nbs/30_highres.ipynb #ad20f26c
+# %% ../nbs/30_highres.ipynb #18e85c84
 def train_hr(
     cfg:BaseCfg,
     data:str|Path = '', # see `find_stills`
@@ -402,6 +401,4 @@ def train_hr(
     st = train(cfg, open_stills(root, cfg.size), run, stage=HrStage(own), device=device, seed=seed, resume=resume, workers=workers, progress=progress)
     if st.rank or not pairs: return {}
     m = dict(split=unseen.split, pairs=pairs, **compare(pictures(load_model(run, st.device), unseen, pairs), cfg))
-    m |= dict(steps=st.step, seconds=round(time.perf_counter() - clock), train_seconds=round(read_log(run)[-1]['seconds']), parameters=sum(p.numel() for p in st.nets['model'].enhancer.parameters()))
-    save_json(run/'metrics.json', m)
-    return m
+    return write_metrics(run, m, st, st.nets['model'].enhancer, clock)

@@ -7,7 +7,7 @@ __all__ = ['SETTINGS', 'MOVE', 'SPADE', 'FixedSPADE', 'StudentBlock', 'Student',
            'load_teacher', 'find_people', 'Drivers', 'StudentStage', 'drivers_of', 'paint', 'apart', 'measure_student',
            'load_model', 'train_student', 'turns', 'speed', 'grow', 'add_avatar']
 
-# %% ../nbs/40_student.ipynb #604b68ab
+# %% ../nbs/40_student.ipynb #b7b3aef3
 import copy, math, time
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +25,8 @@ from .layers import conv, resample, resnet
 from .metrics import csim, psnr
 from .perceptual import VGG_WEIGHTS, UnitVgg, feature_loss, load_face_net
 from .teachers import draw_move, frames_of, move, single
-from .train import find_data, held_out
+from .train import find_data, held_out, write_metrics
 from .trainer import BaseStage, State, autocast, processes, train
-from .viz import read_log
 
 # %% ../nbs/40_student.ipynb #736ef3f1
 class SPADE(nn.Module):
@@ -348,7 +347,7 @@ def measure_student(
             found[f'csim_{b}{a}'] = csim(net, v, pose, *other).mean().item()
     return dict(split=clips.split, drivers=len(x), avatars=m, **found)
 
-# %% ../nbs/40_student.ipynb #c5e104f9
+# %% ../nbs/40_student.ipynb #5b7d5ea6
 def _names(folder):
     path = Path(folder)/'avatars.json'
     if not path.is_file(): raise FileNotFoundError(f'{path} is missing, which names the avatars of the student beside it; copy it there or train again')
@@ -361,13 +360,12 @@ def load_model(
     "A trained student with its names, ready for use"
     return open_model(folder, lambda cfg: Student(cfg, _names(model_folder(folder))), device)
 
-def _finish(st, run, stage, clips, pairs, clock):
-    "Measure a finished run"
+def _learn(cfg, run, stage, clips, unseen, clock, pairs, **go):
+    "Distil, and measure on drivers that training did not see"
+    drivers = Drivers(clips, stage.teacher.names)
+    st = train(cfg, drivers, run, stage=stage, **go)
     if st.rank or not pairs: return {}
-    m = measure_student(load_model(run, st.device), stage.teacher, *clips, pairs)
-    m |= dict(steps=st.step, seconds=round(time.perf_counter() - clock), train_seconds=round(read_log(run)[-1]['seconds']), parameters=sum(p.numel() for p in st.nets['model'].parameters()))
-    save_json(run/'metrics.json', m)
-    return m
+    return write_metrics(run, measure_student(load_model(run, st.device), stage.teacher, unseen, drivers, pairs), st, st.nets['model'], clock)
 
 def train_student(
     cfg:BaseCfg,
@@ -390,9 +388,7 @@ def train_student(
     people = people or find_people(clips, cfg.n_avatars, cfg.size)
     if (run/'avatars.json').is_file() and _names(run) != tuple(people): raise ValueError(f'{run} holds a student of {", ".join(_names(run))}: continue with those, or choose another run folder')
     stage = StudentStage(load_teacher(base, cfg, people, processes(device)[0]))
-    drivers = Drivers(clips, stage.teacher.names)
-    st = train(replace(cfg, n_avatars=len(people)), drivers, run, stage=stage, device=device, seed=seed, resume=resume, workers=workers, progress=progress)
-    return _finish(st, run, stage, (held_out(root), drivers), pairs, clock)
+    return _learn(replace(cfg, n_avatars=len(people)), run, stage, clips, held_out(root), clock, pairs, device=device, seed=seed, resume=resume, workers=workers, progress=progress)
 
 # %% ../nbs/40_student.ipynb #70c0fff0
 def turns(
@@ -425,7 +421,7 @@ def speed(
     calls = dict(base=lambda: teacher.drive(avatar, x_b, pose), student=lambda: student(x, i), folded=lambda: one(x, i))
     return {k: float(torch.tensor(v).median()) for k, v in turns(calls, rounds).items()}
 
-# %% ../nbs/40_student.ipynb #f04099f2
+# %% ../nbs/40_student.ipynb #294b7b80
 def grow(
     student:Student,
     names:tuple, # of the new avatars
@@ -462,6 +458,4 @@ def add_avatar(
     cfg = replace(small.cfg, n_avatars=len(small.names) + len(people), steps=steps or max(1, small.cfg.steps//5), wd=0., lr_kernel=0., game_from=1., warmup=0)
     root = find_data(data, cfg, run)
     stage = StudentStage(load_teacher(base, cfg, people, processes(device)[0]), small)
-    drivers = Drivers(ClipSet(root, 'train'), stage.teacher.names)
-    st = train(cfg, drivers, run, stage=stage, device=device, seed=seed, resume=resume, workers=workers, progress=progress)
-    return _finish(st, run, stage, (held_out(root), drivers), pairs, clock)
+    return _learn(cfg, run, stage, ClipSet(root, 'train'), held_out(root), clock, pairs, device=device, seed=seed, resume=resume, workers=workers, progress=progress)
