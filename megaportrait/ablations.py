@@ -7,17 +7,19 @@ __all__ = ['STUDY', 'LARGE', 'VARIANTS', 'SHOWN', 'MEASURES', 'NoGlobal', 'NoSou
            'AblationStage', 'train_variant', 'measure_variant', 'run_variant', 'run_study', 'main', 'Effect',
            'read_results', 'spread', 'effect_of', 'results_table', 'show_results']
 
-# %% ../nbs/61_ablations.ipynb #06a8701a
+# %% ../nbs/61_ablations.ipynb #e27386a1
 import argparse, json, math, sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from .acting import angle, blink_agreement, read_eyes
 from .base import BaseModel
 from .core import BaseCfg, load_json, presets, project_root, save_json
 from .data import to_float
 from .evaluate import evaluate
+from .gaze import load_gaze_net
 from .probes import probe_model
 from .teach_pose import load_pose_net
 from .train import find_data, held_out
@@ -121,7 +123,7 @@ def train_variant(
     "Train a variant, or go on with it, or take it up when it is finished"
     return train(study_cfg(name, steps), data, Path(runs)/f'{name}-{seed}', stage=AblationStage(VARIANTS[name]), seed=seed, device=device, resume=True, progress=progress)
 
-# %% ../nbs/61_ablations.ipynb #81dadbfa
+# %% ../nbs/61_ablations.ipynb #9fe5a863
 def measure_variant(
     name:str, # of VARIANTS
     st:State, # at the end of the training
@@ -133,6 +135,8 @@ def measure_variant(
     model = AblationStage(VARIANTS[name]).finished(st)
     m, shown = evaluate(model, held_out(data), pairs)
     cross, out = shown['cross']
+    (look, shut), (true_look, true_shut) = (read_eyes(load_gaze_net(), x, cross.pose_d) for x in (out, cross.truth))
+    m |= dict(gaze_error_deg=angle(look, true_look).median().item(), blink_agreement=blink_agreement(shut, true_shut).mean().item())
     return m | probe_model(model, n_people=people), [list(o[:SHOWN]) for o in (cross.x_s, cross.x_d, cross.truth, out)]
 
 # %% ../nbs/61_ablations.ipynb #b5a36eb7
@@ -203,11 +207,11 @@ def main(
 
 if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())  # not in a notebook
 
-# %% ../nbs/61_ablations.ipynb #803d5f48
+# %% ../nbs/61_ablations.ipynb #ebc0e494
 MEASURES = dict(
     cross_psnr=('picture, cross, dB', 2), psnr=('picture, self, dB', 2), csim=('person, cosine', 3), yaw_error_deg=('yaw, degrees', 1), pose_error_deg=('pose, degrees', 1),
     jaw_correlation=('jaw, correlation', 2), lid_auc=('lids, AUC', 2), probe_identity_z=('who, from z', 2), probe_pose_z=('pose from z, R²', 2),
-    probe_pose_e=('pose from e_s, R²', 2), probe_jaw_z=('jaw from z, R²', 2), auc_z=('AUC_z', 3)) # key of the results, what it is, digits
+    gaze_error_deg=('gaze, degrees', 1), probe_pose_e=('pose from e_s, R²', 2), probe_jaw_z=('jaw from z, R²', 2), auc_z=('AUC_z', 3)) # key of the results, what it is, digits
 
 @dataclass(frozen=True)
 class Effect:

@@ -4,20 +4,20 @@
 
 # %% auto #0
 __all__ = ['WAYS', 'PARTS', 'Portrait', 'synthetic_portrait', 'load_portrait', 'Move', 'as_move', 'Pair', 'View', 'take_part',
-           'look', 'displacement', 'true_frame', 'travel', 'true_motion', 'endpoint_error']
+           'look', 'displacement', 'true_frame', 'travel', 'true_motion']
 
-# %% ../nbs/50a_flow.ipynb #b2eea45b
+# %% ../nbs/50a_flow.ipynb #6b28c781
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from . import pose as P
 from .animate import load_source
 from .base import BaseModel
+from .moving import endpoint_error, trace, visible
 from .synthetic import Frames, Identity, Motion, render, sample_identity, sample_motion
 from .viz import pca_palette
 from .warp import identity_grid, to_canonical, to_driver, warp
@@ -160,28 +160,18 @@ def true_frame(
                mix('expression', low, torch.ones(5)), mix('blink', 0.), mix('eyes'))
     return render(pair.source.who, m, pair.source.x.shape[-1])
 
-# %% ../nbs/50a_flow.ipynb #5400d036
+# %% ../nbs/50a_flow.ipynb #d434f5ff
 def travel(
     view:View,
     points:Tensor, # (1, N, 3) before the driver's camera
 ) -> Tensor: # (1, N, 3) in the source's camera
     "Where the model looks for what it shows at some points: one warp after the other"
-    at = lambda grid, p: warp(grid.movedim(-1, 1), p[:, None, None])[:, :, 0, 0].mT
-    return at(view.w_s2c, at(view.w_c2d, points))
+    return trace(view.w_s2c, view.w_c2d, points)
 
 def true_motion(
     pair:Pair,
     truth:Frames,
 ) -> tuple[Tensor, Tensor]: # (1, N, 3) before the driver's camera, and the same in the source's
     "The landmarks that can be seen in the true picture, and where they come from"
-    p = truth.landmarks
-    seen = p[0, :, 2] < F.grid_sample(truth.depth, p[:, None, :, :2], mode='nearest', align_corners=False)[0, 0, 0] + .1
-    return p[:, seen], pair.source.frames.landmarks[:, seen]
-
-def endpoint_error(
-    a:Tensor, # (1, N, 3) crop coordinates
-    b:Tensor, # (1, N, 3)
-    size:int, # side of the picture, px
-) -> float: # px
-    "Mean distance of points in the picture"
-    return (a - b)[..., :2].norm(dim=-1).mean().item()*size/2
+    seen = visible(truth.landmarks, truth.depth)[0]
+    return truth.landmarks[:, seen], pair.source.frames.landmarks[:, seen]

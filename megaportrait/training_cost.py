@@ -18,7 +18,7 @@ from .synthetic import make_clips
 from .train import configure, of_stage, stages
 from .viz import read_log
 
-# %% ../nbs/70a_training_cost.ipynb #899c4238
+# %% ../nbs/70a_training_cost.ipynb #b8fe05a7
 PEOPLE = dict(train=8, eval=2) # the student asks for people to measure on before it learns
 
 def whole_game(
@@ -43,7 +43,7 @@ def train_row(
     device, cfg = pick_device(device), whole_game(preset, stage, steps)
     row = dict(hardware=hardware(device), preset=preset, stage=stage, torch=torch.__version__, load=others())
     with threads_of(threads) as n, tempfile.TemporaryDirectory() as d:
-        for split, people in PEOPLE.items(): root = make_clips(Path(d)/'data', people, n_frames=4, size=2*cfg.size, split=split, landmarks=False, progress=False)
+        for split, people in PEOPLE.items(): root = make_clips(Path(d)/'data', people, n_frames=3, size=2*cfg.size, split=split, landmarks=False, progress=False)
         base = {} if stage == 'base' else dict(base=str(Path(d)/'base'))
         if base: save_model(base['base'], BaseModel(presets[preset]))
         of_stage(stage, f'train_{stage}')(cfg, root, Path(d)/stage, device=str(device), pairs=0, progress=False, **base)
