@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SLACK = float(os.environ.get("CI_SLACK", 1))
-MINUTES = dict(install=15, repository=8, tests=12, training=20, all=40)
+MINUTES = dict(install=15, repository=8, tests=12, ladder=8, training=20, all=45)
 GOALS = dict(tests=8, training=15)  # minutes on two quiet cores
 PREFIX = "pip install -e '.[dev]' && "  # of both lines of README: done once, in the install phase
 RUN = ROOT/"runs"/"base"  # where the default training writes
@@ -17,6 +17,7 @@ RUN = ROOT/"runs"/"base"  # where the default training writes
 BARS = [("psnr", "psnr_copy_source", (5.5, None), (6, None)), ("cross_psnr", "cross_psnr_copy_source", (5.5, None), (6, None)),
         ("cross_psnr", "cross_psnr_copy_driver", (6, None), (6, None)), ("closer_to_truth", None, (.9, None), (.9, None)),
         ("yaw_slope", None, (.8, 1.2), (.8, 1.2)), ("yaw_error_deg", None, (None, 8), (None, 8))]
+LADDER = ("pair", "clip", "few", "unseen")  # rungs, each with marks of its own in chapter 26a
 results = []  # (passed, text)
 
 
@@ -116,6 +117,16 @@ def tests(work, env, line):
     check(rc == 0 and shell("python tests/cells.py", env, 2) == 0, "nbdev_test executes at least 90 % of the code cells of every notebook")
 
 
+def ladder(work, env):
+    "From one pair to people never seen, at toy size on one core: where training breaks, if it does"
+    rc, file = shell(f"python -m megaportrait.ladder --run {work}/ladder", env | dict(OMP_NUM_THREADS="1"), MINUTES["ladder"]), Path(f"{work}/ladder/ladder.json")
+    found = {o["rung"]: o for o in json.loads(file.read_text(encoding="utf-8"))} if file.exists() else {}
+    missing = f"not reached in {MINUTES['ladder']} minutes" if rc is None else "not reached"
+    for name in LADDER:
+        o = found.get(name)
+        check(o and o["passed"], f"ladder: {name}: " + (", ".join(f"{k} {v:.2f}" for k, v in o["numbers"].items()) + (f"; {o['look']}" if o["look"] else "") if o else missing))
+
+
 def training(env, line):
     "README's first line, on all cores, and what the model reaches on people it never saw"
     if RUN.exists(): RUN.rename(RUN.with_name(f"{RUN.name}.{int(time.time())}"))  # from nothing, not from an earlier run
@@ -138,6 +149,7 @@ def main():
         if results[-1][0]:
             with Phase("repository"): repository(work, offline)
             with Phase("tests"): tests(work, offline, test_line)
+            with Phase("ladder"): ladder(work, offline)
             with Phase("training"): training(offline, train_line)
         check(state() == before, "the checkout is as it was")
         check(time.time()-begin < MINUTES["all"]*60*SLACK, f"all of it within {MINUTES['all']} minutes: {(time.time()-begin)/60:.1f}")
