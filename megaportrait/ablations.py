@@ -207,7 +207,7 @@ def main(
 
 if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())  # not in a notebook
 
-# %% ../nbs/61_ablations.ipynb #ebc0e494
+# %% ../nbs/61_ablations.ipynb #9f7531e7
 MEASURES = dict(
     cross_psnr=('picture, cross, dB', 2), psnr=('picture, self, dB', 2), csim=('person, cosine', 3), yaw_error_deg=('yaw, degrees', 1), pose_error_deg=('pose, degrees', 1),
     jaw_correlation=('jaw, correlation', 2), lid_auc=('lids, AUC', 2), probe_identity_z=('who, from z', 2), probe_pose_z=('pose from z, R²', 2),
@@ -225,6 +225,11 @@ class Effect:
         "Whether zero is outside the 95 % interval"
         from scipy.stats import t as student_t
         return self.n > 1 and abs(self.mean) > student_t.ppf(.975, self.n - 1)*self.sd/self.n**.5
+
+    def told(self, digits:int) -> str:
+        "In words: mean and standard deviation, bold where clear"
+        text = f'{self.mean:+.{digits}f}'.replace('-', '−') + (f' ± {self.sd:.{digits}f}' if self.n > 1 else ' (one seed)')
+        return f'**{text}**' if self.clear else text
 
 def read_results(
     folder:str|Path,
@@ -248,19 +253,17 @@ def effect_of(
     if not both: raise ValueError(f"no seed of '{name}' has a run of '{VARIANTS[name].than}' beside it; run the study to its end")
     return Effect(*spread(both), len(both))
 
-# %% ../nbs/61_ablations.ipynb #6f7bb8be
+# %% ../nbs/61_ablations.ipynb #95037bb2
 def results_table(
     results:dict, # of `read_results`
     keys:list, # of MEASURES
 ) -> str: # markdown
     "One row for every variant, one column for every measure"
-    sign = lambda v, n: f'{v:+.{n}f}'.replace('-', '−')
     def cell(name, key):
         n = MEASURES[key][1]
-        if not VARIANTS[name].than: mean, sd = spread([m[key] for m in results[name].values()]); return f'{mean:.{n}f} ± {sd:.{n}f}'
-        e = effect_of(results, name, key)
-        text = f'{sign(e.mean, n)} ± {e.sd:.{n}f}'
-        return f'**{text}**' if e.clear else text
+        if VARIANTS[name].than: return effect_of(results, name, key).told(n)
+        mean, sd = spread([m[key] for m in results[name].values()])
+        return f'{mean:.{n}f}' + (f' ± {sd:.{n}f}' if sd == sd else '')
     rows = [[f'without {VARIANTS[k].without}' if VARIANTS[k].than else k, str(len(results[k])), *(cell(k, key) for key in keys)] for k in results]
     return '\n'.join('| ' + ' | '.join(r) + ' |' for r in [['', 'seeds', *(MEASURES[k][0] for k in keys)], ['---']*(len(keys) + 2), *rows])
 
