@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['NOTE', 'relative_pose', 'nearest_frame', 'Source', 'to_tensor', 'load_source', 'Driver', 'load_driver', 'to_pictures',
-           'make_avatar', 'drive_frames', 'fill', 'Stage', 'write_film', 'check_out', 'ready', 'nobody', 'animate',
-           'main']
+           'make_avatar', 'drive_frames', 'fill', 'paint', 'without_person', 'Stage', 'write_film', 'check_out',
+           'ready', 'nobody', 'animate', 'main']
 
-# %% ../nbs/50_animate.ipynb #27bb1d40
+# %% ../nbs/50_animate.ipynb #6a8b6132
 import argparse, sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 import av
@@ -26,7 +27,8 @@ from . import face as faces, pose as P
 from . import load
 from .core import atomic_write, in_test, pick_device
 from .data import ClipSet
-from .film import check_mp4, film
+from .film import check_film, film
+from .weights import find, load_state, registry
 
 # %% ../nbs/50_animate.ipynb #de530886
 def relative_pose(
@@ -196,23 +198,53 @@ def _batches(items, n):
         if len(part) == n: yield i, part; i, part = i + n, []
     if part: yield i, part
 
-# %% ../nbs/50_animate.ipynb #eaf7e79f
+# %% ../nbs/50_animate.ipynb #0b741bc4
 def fill(
-    x:Tensor,     # (B, 3, H, W)
-    known:Tensor, # (B, 1, H, W) in [0, 1], how much each pixel counts
-) -> Tensor: # (B, 3, H, W)
-    "Continue the known part of a picture smoothly over the rest"
-    if max(x.shape[-2:]) == 1: return x
-    pool = lambda o: F.avg_pool2d(o, 2, ceil_mode=True)
-    w = pool(known)
-    coarse = fill(pool(x*known)/w.clamp(min=1e-6), (4*w).clamp(max=1))
-    return torch.lerp(F.interpolate(coarse, x.shape[-2:], mode='bilinear', align_corners=False), x, known)
+    x:np.ndarray,    # (H, W, 3) uint8
+    hole:np.ndarray, # (H, W) bool
+    side:int = 64,   # of the copy, px
+) -> np.ndarray: # (H, W, 3) uint8
+    "Continue a picture softly over a hole: OpenCV's inpainting of a small copy"
+    import cv2
+    (h, w), k = hole.shape, min(1, side/max(hole.shape))
+    small = lambda o: cv2.resize(o, (max(1, round(w*k)), max(1, round(h*k))), interpolation=cv2.INTER_AREA)
+    known = small((~hole).astype(np.float32))
+    mean = (small(x*~hole[..., None]*1.)/known.clip(1e-6)[..., None]).clip(0, 255).round().astype(np.uint8)
+    soft = cv2.GaussianBlur(cv2.inpaint(mean, (known < .25).astype(np.uint8), 3, cv2.INPAINT_TELEA).astype(np.float32), (0, 0), 1)
+    edge = 2*cv2.GaussianBlur(hole.astype(np.float32), (0, 0), .01*max(h, w)) # fades over the known pixels next to the hole
+    a = np.maximum(hole, edge.clip(0, 1))[..., None]
+    return (x*(1 - a) + cv2.resize(soft, (w, h), interpolation=cv2.INTER_CUBIC)*a).clip(0, 255).round().astype(np.uint8)
 
-# %% ../nbs/50_animate.ipynb #18377be5
-def _grow(mask, r):
-    "A mask (1, 1, H, W) grown by `r` px"
-    return F.max_pool2d(mask, 2*r + 1, 1, r)
+# %% ../nbs/50_animate.ipynb #d52c9a73
+def paint(
+    net:Callable,    # LaMa: image (1, 3, h, w) and mask (1, 1, h, w), both in [0, 1], to the image painted
+    x:np.ndarray,    # (H, W, 3) uint8
+    hole:np.ndarray, # (H, W) bool
+    longest:int = 1024, # px
+) -> np.ndarray: # (H, W, 3) uint8
+    "Let a network paint the hole"
+    k = min(1, longest/max(hole.shape))
+    size = tuple(8*max(1, round(n*k/8)) for n in hole.shape)
+    image = F.interpolate(to_tensor([x]), size, mode='bilinear', antialias=True, align_corners=False)
+    mask = F.adaptive_max_pool2d(torch.from_numpy(hole)[None, None].float(), size)
+    with torch.no_grad(): y = net(image*(1 - mask), mask)
+    y = F.interpolate(y, hole.shape, mode='bilinear', align_corners=False)
+    return np.where(hole[..., None], to_pictures(y)[0], x)
 
+@lru_cache(1)
+def _lama(path): return load_state('lama')
+
+def without_person(
+    source:Source,
+) -> np.ndarray: # (H, W, 3) uint8
+    "The source's picture without its person: LaMa's where its file is at hand, else OpenCV's"
+    import cv2
+    r = max(1, round(.06*float(source.box[2])))
+    hole = cv2.dilate((source.mask > 25).astype(np.uint8), np.ones((2*r + 1,)*2, np.uint8)) > 0
+    if path := find(registry['lama']): return paint(_lama(path), source.picture, hole)
+    return fill(source.picture, hole)
+
+# %% ../nbs/50_animate.ipynb #9a169894
 def _seam(shape, box, width=.06):
     "Weight (h, w) of the crop: 1 inside, falling to 0 on those of its borders that lie within the picture"
     def side(n, c):
@@ -229,12 +261,12 @@ def _paste(x, box, shape):
     k, x0, y0 = n/(2*r), r - float(box[0]), r - float(box[1])
     return np.array(im.transform(shape[::-1], Image.AFFINE, (k, 0, k*x0, 0, k, k*y0), Image.BICUBIC))
 
-# %% ../nbs/50_animate.ipynb #d4c1b510
+# %% ../nbs/50_animate.ipynb #0a569948
 def _colour(name):
     "RGB of a colour's name"
     try: return ImageColor.getrgb(name)[:3]
     except ValueError:
-        raise ValueError(f"background '{name}' is neither 'source' nor 'model' nor a colour such as 'white' or '#00ff00'") from None
+        raise ValueError(f"background '{name}' is neither 'source' nor 'model' nor 'transparent' nor a colour such as 'white' or '#00ff00'") from None
 
 class Stage:
     "Where the driven person is shown"
@@ -242,26 +274,22 @@ class Stage:
         source:Source,
         size:int,                # side of what the model makes, px
         matte:Callable,          # of a crop (S, S, 3) uint8: its person, (S, S) uint8
-        background:str='source', # 'source': the photo's own; 'model': the model's picture as it is; or a colour
+        background:str='source', # 'source': the photo's own; 'model': the model's picture as it is; 'transparent'; or a colour
         paste:bool=False,        # into the whole picture instead of a square crop
     ):
-        self.matte, self.box, self.plain, self.paste = matte, source.box, background == 'model', paste
+        self.matte, self.box, self.plain, self.clear, self.paste = matte, source.box, background == 'model', background == 'transparent', paste
+        if paste and self.clear: raise ValueError('what is transparent leaves no photo to paste into: leave out paste, or take another background')
         self.picture, self.seam = source.picture, _seam(source.mask.shape, self.box)[..., None]
-        self.plate = self._empty(source) if background == 'source' or paste else self.picture
+        self.plate = without_person(source) if background == 'source' or paste else self.picture
         if not paste: self.plate = faces.crop(self.plate, self.box, size)
-        if background not in ('source', 'model'):
+        if background not in ('source', 'model', 'transparent'):
             self.plate = np.zeros_like(self.plate) + np.array(_colour(background), self.plate.dtype)
-
-    def _empty(self, source):
-        "The source's picture without its person"
-        hole = torch.from_numpy(source.mask)[None, None].float()/255
-        hole = _grow((hole > .1).float(), max(1, round(.06*float(self.box[2]))))
-        return fill(to_tensor([source.picture]), 1 - hole)[0].permute(1, 2, 0).mul(255).round().byte().numpy()
 
     def __call__(self,
         x:np.ndarray, # (S, S, 3) uint8, what the model made
-    ) -> np.ndarray: # (H, W, 3) uint8
+    ) -> np.ndarray: # (H, W, 3) uint8, or (S, S, 4) if transparent
         "The frame that the viewer gets"
+        if self.clear: return np.dstack([x, self.matte(x)])
         if self.plain and not self.paste: return x
         a = np.full(x.shape[:2], 255, np.uint8) if self.plain else self.matte(x)
         if self.paste: x, a = (_paste(o, self.box, self.plate.shape[:2]) for o in (x, a))
@@ -270,20 +298,20 @@ class Stage:
         if self.paste: y = self.picture*(1 - self.seam) + y*self.seam
         return y.round().astype(np.uint8)
 
-# %% ../nbs/50_animate.ipynb #c1b3445b
+# %% ../nbs/50_animate.ipynb #d789c2f8
 NOTE = ('Synthetic video: made with megaportrait from one photograph and the motion of another video. '
         'The person shown did not do or say this.')
-_MP4_SOUND = ('aac', 'mp3', 'ac3', 'eac3', 'alac')
+_SOUND = dict(mp4=('aac', 'mp3', 'ac3', 'eac3', 'alac'), webm=('libopus', 'opus', 'vorbis')) # what a container can hold; the first is what we encode
 
 class _Sound:
     "The sound of a driving video, written along with the picture"
     def __init__(self, video, out):
         self.file, self.out, self.shift = av.open(str(video.path)), out, video.begins + video.start
         self.src = self.file.streams.audio[0]
-        c = self.src.codec_context
-        self.copied = c.name in _MP4_SOUND
+        c, kept = self.src.codec_context, _SOUND[out.format.name]
+        self.copied = c.name in kept
         if self.copied: self.dst = out.add_stream_from_template(self.src)
-        else: self.dst = out.add_stream('aac', rate=c.rate, layout='mono' if c.layout.nb_channels == 1 else 'stereo')
+        else: self.dst = out.add_stream(kept[0], rate=48_000 if kept[0] == 'libopus' else c.rate, layout='mono' if c.layout.nb_channels == 1 else 'stereo')
         if video.start > 0: self.file.seek(int(self.shift*1e6))
         self.next, self.packets = None, self._packets()
 
@@ -310,16 +338,16 @@ class _Sound:
     def __enter__(self): return self
     def __exit__(self, *_): self.file.close()
 
-# %% ../nbs/50_animate.ipynb #4ca0a048
+# %% ../nbs/50_animate.ipynb #07b05f1f
 def write_film(
-    path:str|Path,                  # of the mp4
-    frames:Iterable,                # of pictures (H, W, 3) uint8, all of one size
+    path:str|Path,                  # .mp4 or .webm
+    frames:Iterable,                # of pictures (H, W, 3) uint8, in a .webm also (H, W, 4), all of one size
     times:np.ndarray,               # (T,) seconds since the first frame
     fps:Fraction,                   # nominal rate
     sound:faces.Video|None = None,   # whose sound to keep
     note:str = NOTE,                # what the file says about itself
 ) -> int: # frames written
-    "Write pictures and the driver's sound as H.264 and AAC"
+    "Write pictures and the driver's sound"
     even = np.abs(times*float(fps) - np.arange(len(times))).max() < .3
     with film(path, fps, dict(comment=note, description=note), timed=not even) as f, ExitStack() as files:
         voice = files.enter_context(_Sound(sound, f.file)) if sound and sound.has_audio else None
@@ -329,13 +357,13 @@ def write_film(
         if voice: voice.upto(times[-1] + 1/float(fps))
     return f.n
 
-# %% ../nbs/50_animate.ipynb #9fb3e9cd
+# %% ../nbs/50_animate.ipynb #c4e8a1e9
 def check_out(
-    out:str|Path, # .mp4
+    out:str|Path, # .mp4 or .webm
     *inputs, # which it must not be
 ) -> Path:
     "The output path, known to be writable"
-    out = check_mp4(out)
+    out = check_film(out)
     if out.is_dir(): raise ValueError(f'{out} is a folder; give the name of a file')
     for o in inputs:
         if out.exists() and Path(o).exists() and out.samefile(o):
@@ -345,7 +373,8 @@ def check_out(
     except OSError as e: raise ValueError(f'{out}: cannot be written ({e.strerror}); choose another folder') from e
     return out
 
-def _check_options(bs, smooth):
+def _check_options(bs, smooth, background, out):
+    if background == 'transparent' and out.suffix.lower() != '.webm': raise ValueError(f'{out}: an mp4 holds no transparency; give a name that ends in .webm')
     if bs < 1: raise ValueError(f'bs={bs}: at least one frame at a time is needed')
     if not smooth >= 0: raise ValueError(f'smooth={smooth}: give seconds, 0 for none, or inf for one crop of the whole clip')
 
@@ -377,13 +406,13 @@ def nobody(
 def animate(
     source:str|Path,            # a photo, a video (its first frame), or a clip folder; of a student the name of an avatar
     driver:str|Path,            # a video, or a clip folder
-    out:str|Path,               # .mp4
+    out:str|Path,               # .mp4 or .webm
     model,                      # a run folder, a name of shipped weights, a `BaseModel` or a `Student`
     face:int|None=None,         # which face of the source, from the left, 0 first, where there are several
     driver_face:int|None=None,  # likewise of the driver
     relative:bool=False,        # add the driver's change to what the source does, instead of copying the driver
     reference:int|None=0,       # the driver's frame from which it changes; None: the one turned most like the source
-    background:str='source',    # 'source' (of a student its own), 'model', or a colour such as 'white'
+    background:str='source',    # 'source' (of a student its own), 'model', 'transparent' (in a .webm), or a colour such as 'white'
     paste:bool=False,           # back into the whole photo, instead of a square crop
     start:float=0.,             # where in the driver to begin, seconds
     end:float|None=None,        # and to end; None: at its end
@@ -394,7 +423,7 @@ def animate(
 ) -> dict: # out, frames, seconds, fps, lost (frames without a face, bridged), size
     "Animate a portrait with the motion of a video"
     out, device = check_out(out, source, driver), pick_device(device)
-    _check_options(bs, smooth)
+    _check_options(bs, smooth, background, out)
     model = ready(model, device, source, relative or paste)
     size, known = model.cfg.size, hasattr(model, 'names')
     bar = lambda o, **k: tqdm(o, unit=' frames', disable=not progress or in_test(), leave=False, **k)
@@ -414,20 +443,20 @@ def animate(
     seconds, fps = float(drv.times[-1] + 1/drv.fps), float(drv.fps)
     return dict(out=str(out), frames=len(drv), seconds=seconds, fps=fps, lost=drv.lost, size=stage.plate.shape[1::-1])
 
-# %% ../nbs/50_animate.ipynb #a724eca7
+# %% ../nbs/50_animate.ipynb #cf218d74
 def _parser():
     p = argparse.ArgumentParser('megaportrait_animate', description='Animate a portrait with the motion of a video. '
                                 'The result says in its metadata that it is synthetic.')
     p.add_argument('source', help='photo, video (its first frame), or clip folder; with a student the name of an avatar')
     p.add_argument('driver', help='video, or clip folder')
-    p.add_argument('out', help='the .mp4 to write')
+    p.add_argument('out', help='the .mp4 to write, or the .webm')
     p.add_argument('--model', required=True, help='run folder, or name of shipped weights')
     p.add_argument('--face', type=int, metavar='N', help='which face of the source, from the left, 0 first')
     p.add_argument('--driver-face', type=int, metavar='N', help='which face of the driver')
     p.add_argument('--relative', action='store_true', help="add the driver's change to the source's own motion")
     p.add_argument('--reference', type=int, default=0, metavar='FRAME',
                    help='driving frame from which it changes; -1: where the heads are turned most alike')
-    p.add_argument('--background', default='source', help="'source', 'model', or a colour such as white")
+    p.add_argument('--background', default='source', help="'source', 'model', 'transparent' (OUT is a .webm), or a colour such as white")
     p.add_argument('--paste', action='store_true', help='paste the head back into the whole photo')
     p.add_argument('--start', type=float, default=0., metavar='S', help='where in the driver to begin, seconds')
     p.add_argument('--end', type=float, metavar='S', help='and to end')
