@@ -20,8 +20,8 @@ setup(
     package_data={cfg["lib_path"]: ["*.npz"]},
     install_requires=shlex.split(cfg["requirements"]),
     extras_require={"export": shlex.split(cfg["export_requirements"]), "browser": shlex.split(cfg["browser_requirements"]),
-                    "studio": shlex.split(cfg["studio_requirements"]),
-                    "dev": shlex.split(cfg["dev_requirements"] + " " + cfg["export_requirements"])},
+                    "studio": shlex.split(cfg["studio_requirements"]), "explorer": shlex.split(cfg["explorer_requirements"]),
+                    "dev": shlex.split(" ".join(cfg[f"{k}_requirements"] for k in ("dev", "export", "studio", "explorer")))},
     entry_points={"nbdev": [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"],
                   "console_scripts": shlex.split(cfg["console_scripts"])},
 )

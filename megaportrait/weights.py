@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VGG16', 'VGG19', 'registry', 'Entry', 'cache_dir', 'folders', 'find', 'fetch', 'check_digest', 'read_tensors',
-           'form_of', 'check_form', 'conv_names', 'IBlock', 'IResNet50', 'load_state', 'table']
+           'read_program', 'form_of', 'check_form', 'conv_names', 'IBlock', 'IResNet50', 'load_state', 'table']
 
 # %% ../nbs/18_weights.ipynb #dcf8f99d
 import hashlib, os, pickle, urllib.error, urllib.request
@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from tqdm.auto import tqdm
 from .core import atomic_write, data_dir
 
-# %% ../nbs/18_weights.ipynb #4da8f8fc
+# %% ../nbs/18_weights.ipynb #3c4dd6b8
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     "One file of weights"
@@ -28,9 +28,10 @@ class Entry:
     licence:str     # of the weights
     needed:str      # who asks for it
     instead:str     # how to go without
-    read:Callable   # (tensors, where) to tensors under our names; refuses what has not the right form
+    read:Callable   # (tensors, where) to tensors under our names; refuses what has not the right form; of a program (program, where) to the program
     url:str = ''    # where it is fetched from; empty: by hand only
     digest:str = '' # 'sha256:…' or 'md5:…', whole or its first digits; empty where unknown
+    program:bool = False # TorchScript, code and weights in one, instead of tensors
 
 # %% ../nbs/18_weights.ipynb #93ee123a
 def cache_dir() -> Path:
@@ -96,6 +97,19 @@ def read_tensors(
     if not isinstance(sd, dict) or not all(torch.is_tensor(v) for v in sd.values()): raise ValueError(f'{path} is not a state dict: a dictionary from names to tensors')
     return sd
 
+# %% ../nbs/18_weights.ipynb #091bb325
+def read_program(
+    path:str|Path, # .pt, TorchScript
+    digest:str,
+) -> nn.Module: # on the CPU, frozen
+    "A network that brings its own code"
+    if not digest: raise ValueError(f'{path} holds code, and no digest is known that would prove whose; it was not opened')
+    check_digest(path, digest)
+    try: net = torch.jit.load(str(path), map_location='cpu')
+    except RuntimeError as e: raise ValueError(f'{path} is no TorchScript file, or one that this torch cannot read ({str(e).strip().splitlines()[0]})') from e
+    for p in net.parameters(): p.requires_grad_(False)
+    return net.eval()
+
 # %% ../nbs/18_weights.ipynb #4f9c630d
 def _models():
     "torchvision's networks; importing them takes seconds, and few need them"
@@ -160,7 +174,7 @@ def _read_vggface(sd, where):
     if kind == 'bgr': out['conv1_1.weight'] = out['conv1_1.weight'].flip(1)
     return out
 
-# %% ../nbs/18_weights.ipynb #6ff748ff
+# %% ../nbs/18_weights.ipynb #e0ebe0bb
 def _eyes_form(rt_gene):
     "RT-GENE: two trunks, a head each, gaze after both and the head pose; RT-BENE: two trunks, one head"
     trunk = lambda: _models().vgg16().features
@@ -199,12 +213,23 @@ def _strict(form):
     "A reader that keeps the file's names"
     return lambda sd, where: check_form(sd, form(), where)
 
+def _read_lama(net, where):
+    "LaMa's interface, tried on a small picture: image (B, 3, H, W) and mask (B, 1, H, W), both in [0, 1], to the picture without what the mask covers"
+    said = f'{where} is a program of another kind than LaMa: '
+    x, m = torch.rand(2, 3, 64, 72, generator=torch.Generator().manual_seed(0)), torch.zeros(2, 1, 64, 72)
+    m[..., 20:40, 20:40] = 1
+    try: y = net(x, m)
+    except RuntimeError as e: raise ValueError(said + f'it does not take an image and a mask ({str(e).strip().splitlines()[-1]})') from e
+    if not torch.is_tensor(y) or y.shape != x.shape: raise ValueError(said + f'it answers {tuple(y.shape) if torch.is_tensor(y) else type(y).__name__} to an image {tuple(x.shape)}')
+    if not y.isfinite().all() or y.min() < -.01 or y.max() > 1.01: raise ValueError(said + f'it answers values from {y.min():g} to {y.max():g}, not in [0, 1]')
+    return net
+
 def _torchvision(name): return _strict(lambda: form_of(getattr(_models(), name)))
 
 def _inception():
     return form_of(lambda: _models().inception_v3(num_classes=1008, aux_logits=False, init_weights=False))
 
-# %% ../nbs/18_weights.ipynb #d5270826
+# %% ../nbs/18_weights.ipynb #a5afce00
 _TV, _RT = 'https://download.pytorch.org/models/', 'https://github.com/Tobias-Fischer/rt_gene'
 _tv = lambda name, file, needed, instead, read=None: Entry(
     name=name, file=file, source=_TV+file, url=_TV+file, licence='BSD-3-Clause code; trained on ImageNet (research use)', needed=needed, instead=instead,
@@ -230,17 +255,20 @@ registry: dict[str, Entry] = {e.name: e for e in (
     Entry(name='rt_bene', file='blink_model_pytorch_vgg16_allsubjects1.model', source=_RT, licence='CC BY-NC-SA 4.0', needed="the paper's blink labels",
           url='https://imperialcollegelondon.box.com/shared/static/wwky1um443vgz9oy90zllv0s7474a5dj.model',
           instead='our own blink network', digest='md5:cde99055e3b6dcf9fae6b78191c0fd9b', read=_strict(lambda: _eyes_form(False))),
+    Entry(name='lama', file='big-lama.pt', source='https://github.com/advimman/lama', url='https://github.com/Sanster/models/releases/download/add_big_lama/big-lama.pt',
+          licence='Apache-2.0', needed='painting what was behind the person in a photo', instead="OpenCV's inpainting, which is used wherever this file is not",
+          digest='md5:e3aa4aaa15225a33ec84f9f4bc47e500', read=_read_lama, program=True),
 )}
 
-# %% ../nbs/18_weights.ipynb #ba3ed5e4
+# %% ../nbs/18_weights.ipynb #7ca02840
 def load_state(
     name:str|Entry, # of the registry, or an entry of one's own
-) -> dict: # our names to tensors
-    "The checked tensors of an entry: found or fetched, proved, renamed"
+) -> dict|nn.Module: # our names to tensors, or a program
+    "The checked tensors of an entry, or its program: found or fetched, proved, renamed"
     if isinstance(name, str) and name not in registry: raise KeyError(f"no weights are known as '{name}'; there are {', '.join(registry)}")
     e = registry[name] if isinstance(name, str) else name
     path = fetch(e)
-    return e.read(read_tensors(path, e.digest), path)
+    return e.read((read_program if e.program else read_tensors)(path, e.digest), path)
 
 # %% ../nbs/18_weights.ipynb #11b1c956
 def table() -> str: # markdown

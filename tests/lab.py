@@ -46,7 +46,7 @@ class Lab:
             stack.callback(self._stop)
             self._until(self._answers)
             play = stack.enter_context(sync_playwright())
-            browser = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server"])
+            browser = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage", "--no-proxy-server"])
             stack.callback(browser.close)
             self.page = browser.new_page(viewport=dict(width=1400, height=1000))
             self.stack = stack.pop_all()
@@ -125,6 +125,15 @@ class Lab:
         assert abs(self.value(label) - value) < 1e-6, f"{label} is at {self.value(label)}, not at {value}"
         self.settle()
 
+    def drop(self, css, path):
+        "Let go of a file above an element, as from a file manager"
+        box = self.page.locator(css).first
+        box.scroll_into_view_if_needed()
+        b, tools = box.bounding_box(), self.page.context.new_cdp_session(self.page)
+        at = dict(x=b["x"] + b["width"]/2, y=b["y"] + b["height"]/2, data=dict(items=[], files=[str(path)], dragOperationsMask=1))
+        for what in ("dragEnter", "dragOver", "drop"): tools.send("Input.dispatchDragEvent", dict(type=what, **at))
+        tools.detach()
+
     def image(self, css):
         "The bytes that an image widget shows"
         code = """async o => { const bytes = new Uint8Array(await (await fetch(o.src)).arrayBuffer());
@@ -141,6 +150,20 @@ class Lab:
         self.page.wait_for_function("() => window.took.length")
         self.settle()
         return self.page.evaluate("() => [window.took[0], window.took.at(-1)]")
+
+    def canvas_latency(self, label, key, css):
+        "Milliseconds from a key press on a slider until a canvas looks different"
+        h = self.slider(label)
+        h.focus()
+        self.page.evaluate("""css => { window.took = []; const canvas = document.querySelector(css), small = new OffscreenCanvas(96, 96).getContext('2d', {willReadFrequently: true});
+            const look = () => { small.drawImage(canvas, 0, 0, 96, 96); return small.getImageData(0, 0, 96, 96).data.join() };
+            const before = look();
+            addEventListener('keydown', () => { const start = performance.now();
+                const poll = () => look() === before ? requestAnimationFrame(poll) : window.took.push(performance.now() - start); poll() }, {once: true, capture: true}) }""", css)
+        h.press(key)
+        self.page.wait_for_function("() => window.took.length")
+        self.settle()
+        return self.page.evaluate("() => window.took[0]")
 
     def errors(self):
         "What the console said, and the errors that the kernel told of, those of a widget's callbacks among them"

@@ -2,6 +2,7 @@
 
     pip install -e '.[dev,browser]' && pytest tests/test_browser.py
     EXPLORER_LATENCY=figures/explorer_latency.json pytest tests/test_browser.py -k waits   # writes the measured times
+    FIELD_LATENCY=figures/field_latency.json pytest tests/test_browser.py -k mouse         # likewise, of the field that the mouse turns
 """
 import io, os, statistics
 
@@ -68,6 +69,30 @@ def test_how_long_a_hand_waits(lab):
         told |= {f"{label}_ms": round(statistics.median(first), 1), f"{label}_truth_ms": round(statistics.median(last), 1)}
         assert 0 < told[f"{label}_ms"] <= told[f"{label}_truth_ms"]
     if path := os.environ.get("EXPLORER_LATENCY"): save_json(ROOT/path, told)
+
+
+def test_the_mouse_turns_the_field_and_sliders_move_it(lab):
+    "k3d comes when it is asked for; how far it lags behind the picture is written where FIELD_LATENCY says"
+    from megaportrait.core import save_json
+    pytest.importorskip("k3d", reason="no k3d: pip install -e '.[explorer]'")
+    tick, canvas = lab.page.locator(".widget-checkbox:has-text('turn the field by the mouse') input").first, ".flow-field canvas"
+    lab.set("yaw", 0)
+    tick.check(); lab.page.wait_for_selector(canvas); lab.settle()
+    box = lab.page.locator(canvas).first
+    box.scroll_into_view_if_needed()
+    b, seen = box.bounding_box(), box.screenshot()
+    lab.page.mouse.move(b["x"] + 150, b["y"] + 150); lab.page.mouse.down()
+    for k in range(10): lab.page.mouse.move(b["x"] + 150 + 10*k, b["y"] + 150)
+    lab.page.mouse.up(); lab.page.wait_for_timeout(1000)
+    assert box.screenshot() != seen
+    n = 10
+    told = dict(model="tiny-base", cpus=len(os.sched_getaffinity(0)), load=round(os.getloadavg()[0], 1), presses=n, arrows=int(lab.value("arrows")))
+    told["picture_ms"] = round(statistics.median(lab.latency("yaw", "ArrowRight", PICTURE)[0] for _ in range(n)), 1)
+    told["field_ms"] = round(statistics.median(lab.canvas_latency("yaw", "ArrowRight", canvas) for _ in range(n)), 1)
+    if path := os.environ.get("FIELD_LATENCY"): save_json(ROOT/path, told)
+    if path := os.environ.get("FIELD_PICTURE"): Image.open(io.BytesIO(box.screenshot())).convert("RGB").save(path)
+    tick.uncheck(); lab.settle()
+    assert lab.page.locator(canvas).count() == 0
 
 
 def test_nothing_went_wrong_in_the_console(lab):

@@ -32,9 +32,12 @@ def wait_said(lab, text): lab.page.wait_for_function("t => document.querySelecto
 def press(lab, label): lab.page.get_by_role("button", name=label).first.click()
 
 
-def upload(lab, label, path):
+FIELD = ".studio-page .v-file-input"  # the first is the portrait's
+
+
+def choose(lab, path):
     "Choose a file in the browser's own dialogue"
-    with lab.page.expect_file_chooser() as chooser: press(lab, re.compile(label))
+    with lab.page.expect_file_chooser() as chooser: lab.page.locator(FIELD).first.click()
     chooser.value.set_files(path)
 
 
@@ -48,7 +51,7 @@ def files(tmp_path_factory):
     wall = np.full((256, 320, 3), (120, 150, 170), np.uint8)
     head, a = to_uint8(o.image[0]), o.mask[0].movedim(0, -1).numpy()
     wall[64:, 64:256] = (a*head + (1 - a)*wall[64:, 64:256]).round()
-    Image.fromarray(wall).save(folder/"portrait.png")
+    for name in ("portrait.png", "other.png"): Image.fromarray(wall).save(folder/name)
     (folder/"text.png").write_text("this is no picture")
     return folder
 
@@ -73,18 +76,23 @@ def test_a_slider_changes_the_picture_and_back_is_the_same(lab):
 
 def test_a_text_that_is_called_a_picture_gives_a_sentence(lab, files):
     before = lab.image(PICTURE)
-    upload(lab, "portrait, up to", files/"text.png")
+    lab.drop(FIELD, files/"text.png")
     wait_said(lab, "text.png: not a readable picture"); lab.settle()
     assert "Traceback" not in said(lab) and "/" not in said(lab).replace("jpg or png", "")
     assert lab.image(PICTURE) == before
 
 
-def test_a_portrait_is_handed_in(lab, files):
-    before = lab.image(PICTURE)
-    upload(lab, "portrait, up to", files/"portrait.png")
-    lab.page.wait_for_function("([css, old]) => document.querySelector(css).src !== old", arg=[PICTURE, lab.page.locator(PICTURE).first.get_attribute("src")])
+@pytest.mark.parametrize("hand_in", ("drop", "choose"))
+def test_a_portrait_is_handed_in(lab, files, hand_in):
+    box = lab.page.locator(".widget-combobox:has(.widget-label:text-is('portrait')) input, .widget-text:has(.widget-label:text-is('portrait')) input").first
+    box.fill("person 9"); box.press("Enter"); lab.settle()
+    before, src = lab.image(PICTURE), lab.page.locator(PICTURE).first.get_attribute("src")
+    if hand_in == "drop": lab.drop(FIELD, files/"portrait.png")
+    else: choose(lab, files/"other.png")
+    lab.page.wait_for_function("([css, old]) => document.querySelector(css).src !== old", arg=[PICTURE, src])
     lab.settle()
     assert said(lab) == "" and lab.image(PICTURE) != before
+    assert box.input_value().endswith(dict(drop="portrait.png", choose="other.png")[hand_in])
 
 
 def test_a_film_is_recorded_and_plays(lab, tmp_path):
@@ -92,7 +100,7 @@ def test_a_film_is_recorded_and_plays(lab, tmp_path):
     box = lab.page.locator(".widget-text:has(.widget-label:text-is('write to')) input").first
     box.fill(str(out)); box.press("Enter"); lab.settle()
     lab.set("yaw", 10)
-    press(lab, "record mp4")
+    press(lab, re.compile("^record$"))
     wait_said(lab, "50 frames, 2.0 s")
     with av.open(str(out)) as f:
         pictures = [o.to_ndarray(format="rgb24") for o in f.decode(video=0)]
@@ -103,11 +111,26 @@ def test_a_film_is_recorded_and_plays(lab, tmp_path):
     lab.page.wait_for_function("() => document.querySelector('.studio-film video')?.readyState >= 2")  # a frame is there
 
 
+def test_a_transparent_film_is_recorded_and_plays(lab, tmp_path):
+    from megaportrait.film import rgba_frames
+    box = lab.page.locator(".widget-text:has(.widget-label:text-is('write to')) input").first
+    box.fill(str(tmp_path/"clear.mp4")); box.press("Enter"); lab.settle()
+    pick = lab.page.locator(".widget-dropdown:has(.widget-label:text-is('background')) select").first
+    pick.select_option("transparent"); lab.settle()
+    assert box.input_value() == str(tmp_path/"clear.webm")
+    press(lab, re.compile("^record$"))
+    wait_said(lab, "clear.webm: 50 frames")
+    alpha = [x[..., 3] for x in rgba_frames(tmp_path/"clear.webm")]
+    assert len(alpha) == 50 and alpha[0].min() < 10 < 245 < alpha[0].max()
+    lab.page.wait_for_function("() => document.querySelector('.studio-film video')?.readyState >= 2")
+    pick.select_option("original"); lab.settle()
+
+
 def test_a_stopped_film_is_not_written(lab, tmp_path):
     out = tmp_path/"stopped.mp4"
     box = lab.page.locator(".widget-text:has(.widget-label:text-is('write to')) input").first
     box.fill(str(out)); box.press("Enter"); lab.settle()
-    press(lab, "record mp4"); press(lab, "stop")
+    press(lab, re.compile("^record$")); press(lab, "stop")
     wait_said(lab, "was not written")
     assert not out.exists() and not any(tmp_path.iterdir())
 
