@@ -7,7 +7,6 @@ __all__ = ['PatchCritic', 'Discriminator', 'hinge_d', 'hinge_g', 'feature_matchi
 
 # %% ../nbs/22_adversarial.ipynb #9d5eef18
 from contextlib import contextmanager
-import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 from .core import BaseCfg

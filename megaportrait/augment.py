@@ -13,7 +13,7 @@ from functools import lru_cache
 from torch import Tensor
 from .core import BaseCfg
 from .face import eye_centres
-from .pose import angles, apply, rotation, split
+from .pose import angles, rotation, split
 
 # %% ../nbs/05_augment.ipynb #1a866489
 def step_generator(

@@ -8,8 +8,7 @@ __all__ = ['YAW', 'PITCH', 'SHARD', 'TRUTH', 'bank_person', 'bank_motion', 'Shar
 
 # %% ../nbs/04a_bank.ipynb #c53c953e
 import argparse, contextlib, io, json, math, random, sys
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from .core import atomic_write
 from .data import ClipSet
-from .synthetic import LANDMARKS, Identity, Motion, render, sample_drivers, sample_identity, sample_scene
+from .synthetic import LANDMARKS, Identity, Motion, render, sample_drivers, sample_identity
 
 # %% ../nbs/04a_bank.ipynb #e3965772
 YAW, PITCH = 50., 25.  # degrees, largest in the bank

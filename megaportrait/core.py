@@ -10,7 +10,7 @@ __all__ = ['presets', 'BaseCfg', 'to_dict', 'from_dict', 'seed_everything', 'pic
 import dataclasses, json, os, random, tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 
@@ -166,7 +166,7 @@ def from_dict(
 
 # %% ../nbs/00_core.ipynb #64efac5e
 def seed_everything(
-    seed:int,
+    seed:int, # any whole number
 ):
     "Seed Python, numpy and torch, once per run"
     import torch
@@ -212,7 +212,7 @@ def data_dir() -> Path:
 # %% ../nbs/00_core.ipynb #defd7333
 @contextmanager
 def replacing(
-    path:str|Path,
+    path:str|Path, # the file; its folder is made
 ) -> Iterator[Path]: # a temporary path in the same folder, to write to
     "`path` afterwards is what was written, or, after an error, as it was before"
     path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
@@ -224,22 +224,22 @@ def replacing(
     finally: Path(tmp).unlink(missing_ok=True)
 
 def atomic_write(
-    path:str|Path,
+    path:str|Path, # the file; its folder is made
     write:Callable, # called with a temporary path in the same folder
 ):
     "Make `path` by `write`: afterwards it is whole, or as it was before"
     with replacing(path) as tmp: write(tmp)
 
 def save_json(
-    path:str|Path,
+    path:str|Path, # the file; its folder is made
     obj, # plain values
 ):
     "Write `obj` as json, whole or not at all"
     atomic_write(path, lambda p: p.write_text(json.dumps(obj, indent=1) + '\n'))
 
 def load_json(
-    path:str|Path,
-):
+    path:str|Path, # of a json file
+) -> dict|list: # what it holds
     "Read a json file; a broken one is named"
     try: return json.loads(Path(path).read_text())
     except json.JSONDecodeError as e: raise ValueError(f'{path} is not valid json ({e}); delete it or restore it') from e

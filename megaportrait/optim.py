@@ -12,7 +12,7 @@ from torch import Tensor, nn
 # %% ../nbs/19_optim.ipynb #c66541c1
 def orthogonalise(
     g:Tensor, # (rows, columns)
-    steps:int = 5,
+    steps:int = 5, # how often the polynomial is applied
 ) -> Tensor: # same shape, the same directions, singular values near 1
     "U V^T of g = U S V^T, nearly (Muon, Jordan et al. 2024)"
     x = g.T if len(g) > g.shape[1] else g
@@ -27,9 +27,9 @@ class Muon(torch.optim.AdamW):
     "AdamW, but the kernels of convolutions move by their orthogonalised momentum"
     def __init__(
         self,
-        net:nn.Module,
+        net:nn.Module, # whose parameters move
         lr_kernel:float, # spectral norm of a kernel's step
-        momentum:float = .95,
+        momentum:float = .95, # of the kernels' mean gradient
         **adamw, # lr, betas, eps, weight_decay
     ):
         kernels = [m.weight for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d)) and m.weight.requires_grad]
