@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STUDY', 'LARGE', 'VARIANTS', 'SHOWN', 'MEASURES', 'NoGlobal', 'NoSourceWarp', 'SeesPose', 'Variant', 'study_cfg',
            'AblationStage', 'train_variant', 'measure_variant', 'run_variant', 'run_study', 'main', 'Effect',
-           'read_results', 'spread', 'effect_of', 'results_table', 'show_results']
+           'read_results', 'spread', 'effect_of', 'results_table', 'show_results', 'findings']
 
 # %% ../nbs/61_ablations.ipynb #e27386a1
 import argparse, json, math, sys
@@ -282,3 +282,17 @@ def show_results(
         ax.set_title(MEASURES[key][0], fontsize=9); ax.tick_params(labelsize=8)
         ax.set_yticks(range(len(names)), [n.replace('_', ' ') for n in names]); ax.set_ylim(len(names) - .5, -.5)
     return fig
+
+# %% ../nbs/61_ablations.ipynb #8a6b4115
+def findings(
+    results:dict, # of `read_results`
+    keys:list, # of MEASURES
+) -> str: # markdown
+    "For every variant which effects are clear, and which do not show"
+    lines = []
+    for name in (k for k in results if VARIANTS[k].than):
+        effects = {MEASURES[k][0]: effect_of(results, name, k) for k in keys}
+        clear = [f'{what} {e.told(MEASURES[k][1])}' for k, (what, e) in zip(keys, effects.items()) if e.clear]
+        rest = ', '.join(k for k, e in effects.items() if not e.clear) or 'nothing'
+        lines.append(f"- **Without {VARIANTS[name].without}** ({len(results[name])} seeds): {'; '.join(clear) or 'nothing is clear'}. Does not show: {rest}.")
+    return '\n'.join(lines)
