@@ -124,8 +124,8 @@ _convs = {2: (nn.Conv2d, WSConv2d, SNConv2d), 3: (nn.Conv3d, WSConv3d, SNConv3d)
 
 def conv(
     dim:int, # 2 or 3
-    c_in:int,
-    c_out:int,
+    c_in:int, # channels in
+    c_out:int, # and out
     k:int = 3, # kernel, odd
     *,
     ws:bool = False, # standardise the weights

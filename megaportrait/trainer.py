@@ -10,7 +10,7 @@ __all__ = ['FREE', 'cosine', 'ema_update', 'State', 'optimiser', 'new_state', 's
 # %% ../nbs/24_trainer.ipynb #fbf4c091
 import contextlib, copy, json, math, resource, signal, threading, time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 import torch
 from accelerate import PartialState
@@ -21,7 +21,7 @@ from .adversarial import Discriminator, feature_matching, frozen, hinge_d, hinge
 from .augment import augment_motion, augment_pair, step_generator
 from .base import BaseModel, channels_last, imagenet_start, save_model
 from .contrast import contrastive_loss, mismatch_loss, volume_loss
-from .core import BaseCfg, atomic_write, from_dict, load_json, pick_device, save_json, seed_everything, to_dict
+from .core import BaseCfg, atomic_write, from_dict, pick_device, save_json, seed_everything, to_dict
 from .data import ClipSet, PairDataset, loader, to_float
 from .gaze import GazeLoss, divergence, eye_patches, load_gaze_net
 from .layers import power_iteration
@@ -58,7 +58,7 @@ def ema_update(
 class State:
     "All that a run needs to go on"
     cfg:BaseCfg
-    nets:nn.ModuleDict  # 'model', which has an average and is shipped, and its opponents and teachers
+    nets:nn.ModuleDict  # 'model', which has an average and is shipped, and its opponents
     ema:nn.Module
     opts:dict           # an optimiser for every net that learns
     device:torch.device

@@ -7,7 +7,7 @@ __all__ = ['WarpGenerator']
 
 # %% ../nbs/14_warp_generator.ipynb #626a1965
 import math
-import torch, torch.nn as nn
+import torch.nn as nn
 from torch import Tensor
 from .core import BaseCfg
 from .layers import Head, ResBlock, conv, run_blocks
