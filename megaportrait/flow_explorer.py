@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['SIDE', 'FINE', 'GREEN', 'ORANGE', 'GAP', 'HEAD', 'Show', 'flow_colour', 'wheel', 'draw_arrows', 'show_arrows',
-           'show_cube', 'feature_panels', 'checker_panel', 'colour_panel', 'truth_panels', 'number_panel', 'draw_sheet',
-           'compose', 'jpeg', 'few_threads', 'Explorer', 'open_model', 'explore']
+           'pick_arrows', 'show_cube', 'Turntable', 'feature_panels', 'checker_panel', 'colour_panel', 'truth_panels',
+           'number_panel', 'shown_field', 'draw_sheet', 'compose', 'jpeg', 'few_threads', 'Explorer', 'open_model',
+           'explore']
 
-# %% ../nbs/51_flow_explorer.ipynb #92e85df1
+# %% ../nbs/51_flow_explorer.ipynb #3b2cc296
 import html, io, math, os
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
@@ -23,7 +25,7 @@ from .flow import PARTS, WAYS, Move, Pair, View, as_move, displacement, endpoint
 from .viz import checker, pca_rgb, to_uint8
 from .warp import identity_grid
 
-# %% ../nbs/51_flow_explorer.ipynb #3e3325e7
+# %% ../nbs/51_flow_explorer.ipynb #91e1854f
 @dataclass(frozen=True)
 class Show:
     "What is looked at, and from where"
@@ -33,7 +35,7 @@ class Show:
     offsets:bool = True   # subtract the identity grid
     turn:float = 35.      # of the cube, degrees
     tilt:float = -20.     # likewise, towards us
-    arrows:int = 8        # of the cube, along an edge
+    arrows:int = 8        # of the cube and of the field, along an edge
     truth:bool = True     # where it is known; it takes longest
 
 # %% ../nbs/51_flow_explorer.ipynb #24e7d8e9
@@ -88,7 +90,7 @@ def show_arrows(
     draw_arrows(ImageDraw.Draw(im), (p + 1)*s/2, (p + f[:, :2] + 1)*s/2, .75*flow_colour(f, 1e-6), FINE)
     return _smooth(im)
 
-# %% ../nbs/51_flow_explorer.ipynb #1a18cb78
+# %% ../nbs/51_flow_explorer.ipynb #7645d2c9
 def _project(points, turn, tilt, size):
     "Points (N, 3) of the cube as px (N, 2) of a picture `size` = (w, h), and how far away they are, (N,) in [-1, 1]"
     R = P.rotation(*torch.tensor([turn, tilt, 0.]).deg2rad())
@@ -98,25 +100,35 @@ def _project(points, turn, tilt, size):
 _EDGES = torch.tensor([[[x, y, z], [x if k != 0 else 1, y if k != 1 else 1, z if k != 2 else 1]] for k in range(3)
                        for x in (-1, 1) for y in (-1, 1) for z in (-1, 1) if (x, y, z)[k] < 0], dtype=torch.float32)
 
+def _frame(k, depth):
+    "The corners of a slice"
+    z = (2*k + 1)/depth - 1
+    return torch.tensor([[-1, -1, z], [1, -1, z], [1, 1, z], [-1, 1, z]])
+
+def pick_arrows(
+    field:Tensor, # (D, H, W, 3) offsets, or positions
+    most:int, # along an edge
+) -> tuple[Tensor, Tensor]: # (N, 3) where they begin, and how far they reach
+    "Evenly spaced arrows of a field"
+    at = [torch.linspace(0, n - 1, min(n, most)).round().long() for n in field.shape[:3]]
+    pick = lambda o: o[at[0]][:, at[1]][:, :, at[2]].flatten(0, 2)
+    return pick(identity_grid(field.shape[:3])[0]), pick(field)
+
 def show_cube(
     field:Tensor, # (D, H, W, 3) offsets, or positions
     show:Show,
     size:tuple = (358, 372), # (w, h) px
 ) -> Image.Image:
     "All of a flow, from where one likes"
-    D, H, W, _ = field.shape
-    size, z = tuple(o*FINE for o in size), (2*show.slice + 1)/D - 1
+    size = tuple(o*FINE for o in size)
     at = partial(_project, turn=show.turn, tilt=show.tilt, size=size)
-    at_most = [torch.linspace(0, n - 1, min(n, show.arrows)).round().long() for n in (D, H, W)]
-    pick = lambda o: o[at_most[0]][:, at_most[1]][:, :, at_most[2]].flatten(0, 2)
-    p, f = pick(identity_grid((D, H, W))[0]), pick(field)
+    p, f = pick_arrows(field, show.arrows)
     (a, far), (b, _) = at(p), at(p + f)
     fade = (.35 + .35*far)[:, None]
     colours = (.75*flow_colour(f, 1e-6))*(1 - fade) + fade
     im = Image.new('RGB', size, 'white'); d = ImageDraw.Draw(im)
     for e in _EDGES: d.line(at(e)[0].flatten().tolist(), (205, 205, 205), FINE)
-    frame = torch.tensor([[-1, -1, z], [1, -1, z], [1, 1, z], [-1, 1, z]])
-    d.polygon(at(frame)[0].flatten().tolist(), (246, 246, 246), (120, 120, 120), FINE)
+    d.polygon(at(_frame(show.slice, len(field)))[0].flatten().tolist(), (246, 246, 246), (120, 120, 120), FINE)
     order = far.argsort(descending=True)
     draw_arrows(d, a[order], b[order], colours[order], FINE)
     _axes(d, at)
@@ -130,6 +142,33 @@ def _axes(d, at):
 # %% ../nbs/51_flow_explorer.ipynb #f251fade
 @lru_cache
 def _font(size): return ImageFont.load_default(size)
+
+# %% ../nbs/51_flow_explorer.ipynb #fe80bea0
+def _packed(colours):
+    "RGB in [0, 1], (N, 3), as k3d's numbers, one for each end of an arrow"
+    r, g, b = (colours*255).round().long().unbind(-1)
+    return ((r << 16) + (g << 8) + b).repeat_interleave(2).numpy().astype(np.uint32)
+
+class Turntable:
+    "A whole flow that the mouse turns: `plot`, a widget"
+    def __init__(self):
+        try: import k3d
+        except ImportError: raise ImportError("turning the field by the mouse needs k3d: pip install -e '.[explorer]'") from None
+        self.k3d, self.arrows, self.frame = k3d, None, k3d.line(np.zeros((5, 3), np.float32), color=0x777777, width=.012)
+        self.plot = k3d.plot(height=372, axes=['right', 'down', 'back'], grid=(-1, -1, -1, 1, 1, 1), grid_auto_fit=False, camera_auto_fit=False, menu_visibility=False)
+        self.plot += self.frame
+        self.plot.camera = [1.6, -1.2, -3.2, 0, 0, 0, 0, -1, 0] # from the front, a little from the right and from above
+
+    def put(self,
+        field:Tensor, # (D, H, W, 3) offsets, or positions
+        show:Show,
+    ):
+        "Show this field, the slice of the other panels framed"
+        old, (p, f) = self.arrows, pick_arrows(field, show.arrows)
+        self.arrows = self.k3d.vectors(p.numpy(), f.numpy(), colors=_packed(.75*flow_colour(f, 1e-6)), head_size=.6, line_width=.008)
+        self.plot += self.arrows
+        if old: self.plot -= old; old.close()
+        self.frame.vertices = _frame(show.slice, len(field))[[0, 1, 2, 3, 0]].numpy()
 
 # %% ../nbs/51_flow_explorer.ipynb #72c28220
 def _picture(x, resample=Image.BICUBIC, side=SIDE):
@@ -207,7 +246,7 @@ def number_panel(
     rows = ['displacement, voxels', *rows, ('looks outside', f'{100*n["outside"]:.1f} %')]
     return _blank(*rows, '', 'end-point error, px', ('of the model', f'{errors[0]:.2f}'), ('of no motion', f'{errors[1]:.2f}')) if errors else _blank(*rows)
 
-# %% ../nbs/51_flow_explorer.ipynb #ab79b0ed
+# %% ../nbs/51_flow_explorer.ipynb #84c8b397
 GAP, HEAD = 6, 20 # px between panels, and of their titles
 
 def _paste_panels(panels):
@@ -219,6 +258,13 @@ def _paste_panels(panels):
         sheet.paste(im, (x, y)); d.text((x + 2, y - HEAD/2), title, (40, 40, 40), _font(12), anchor='lm')
     return sheet
 
+def shown_field(
+    view:View,
+    show:Show,
+) -> Tensor: # (D, H, W, 3)
+    "Offsets, or positions"
+    return view.grid - identity_grid(view.grid.shape[:3])[0]*show.offsets
+
 def draw_sheet(
     pair:Pair,
     view:View,
@@ -227,7 +273,7 @@ def draw_sheet(
 ) -> Image.Image:
     "Source, driver, output and truth; below them the warp that is shown"
     (picture, motion, errors), z = true, show.slice
-    field = view.grid - identity_grid(view.grid.shape[:3])[0]*show.offsets
+    field = shown_field(view, show)
     before, after = feature_panels(pair, view, z)
     depth, what = f'slice {z}', 'offsets' if show.offsets else 'positions'
     return _paste_panels([
@@ -294,7 +340,7 @@ def few_threads(
     "One thread for a small model, as many as there are for others"
     return threads_of(1 if size <= 128 else 0)
 
-# %% ../nbs/51_flow_explorer.ipynb #543622bf
+# %% ../nbs/51_flow_explorer.ipynb #4637195a
 class Explorer:
     "Sliders, and the picture of what they say; shows itself at the end of a cell"
     def __init__(self, **names): # the arguments of `explore`
@@ -302,14 +348,27 @@ class Explorer:
         self.names, (self.head, self.show) = _names(**names), _sliders()
         self.picture, self.message = W.Image(value=jpeg(_paste_panels([])), layout=W.Layout(align_self='flex-start')), W.HTML()
         self.picture.add_class('flow-explorer')
-        back = W.Button(description="driver's pose")
+        back, self.mouse = W.Button(description="driver's pose"), W.Checkbox(False, description='turn the field by the mouse')
+        self.table, self.beside = None, W.VBox() # the field, and where it stands
         self.pair, self.quiet, self.seen = None, False, None # the last move, and the panels of its truth
-        columns = W.HBox([W.VBox([*self.names.values(), back]), W.VBox([*self.head.values()]), W.VBox([*self.show.values()])])
-        self.box = W.VBox([columns, self.message, self.picture])
+        columns = W.HBox([W.VBox([*self.names.values(), back]), W.VBox([*self.head.values()]), W.VBox([*self.show.values(), self.mouse])])
+        self.box = W.VBox([columns, self.message, W.HBox([self.picture, self.beside], layout=W.Layout(flex_flow='row wrap'))])
+        self.beside.add_class('flow-field')
         for o in self.names.values(): o.observe(self.open, 'value')
         for o in (*self.head.values(), *self.show.values()): o.observe(self.draw, 'value')
-        back.on_click(self.follow)
+        back.on_click(self.follow); self.mouse.observe(self.turn, 'value')
         self.open()
+
+    def turn(self, _=None):
+        "Bring the field that the mouse turns, or take it away"
+        try: self.table = Turntable() if self.mouse.value else None
+        except ImportError as e: self.tell(e); self.mouse.value = False
+        self.beside.children = [self.table.plot] if self.table else []
+        self.draw()
+
+    def tell(self, what):
+        "A sentence beside the names"
+        self.message.value = f'<span style="color:#b00">{html.escape(str(what), quote=False)}</span>'
 
     def open(self, _=None):
         "Read model and portraits, and show them, or say why not"
@@ -319,7 +378,7 @@ class Explorer:
             model = open_model(n['model'])
             source, driver = (load_portrait(n[k], n[f'{k}_frame'], model.cfg.size) for k in ('source', 'driver'))
             self.pair, self.seen = Pair(model, source, driver), None
-        except (ValueError, OSError, ImportError) as e: self.message.value = f'<span style="color:#b00">{html.escape(str(e), quote=False)}</span>'
+        except (ValueError, OSError, ImportError) as e: self.tell(e)
         else:
             self.message.value = ''
             self.show['slice'].max = model.cfg.vol_depth - 1
@@ -340,6 +399,7 @@ class Explorer:
         with few_threads(self.pair.model.cfg.size):
             view = look(self.pair, move, show.way, show.part)
             if self.seen and self.seen[0] != move and self.seen[1][2]: self.put(view, show) # at once, still with the truth of the last move
+            if self.table: self.table.put(shown_field(view, show), show)
             self.seen = move, truth_panels(self.pair, move, view, show.truth)
             self.put(view, show)
 

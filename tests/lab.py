@@ -151,19 +151,18 @@ class Lab:
         self.settle()
         return self.page.evaluate("() => [window.took[0], window.took.at(-1)]")
 
-    def canvas_latency(self, label, key, css):
-        "Milliseconds from a key press on a slider until a canvas looks different"
+    def drawing_latency(self, label, key):
+        "Milliseconds from a key press on a slider until WebGL has drawn for the last time"
         h = self.slider(label)
         h.focus()
-        self.page.evaluate("""css => { window.took = []; const canvas = document.querySelector(css), small = new OffscreenCanvas(96, 96).getContext('2d', {willReadFrequently: true});
-            const look = () => { small.drawImage(canvas, 0, 0, 96, 96); return small.getImageData(0, 0, 96, 96).data.join() };
-            const before = look();
-            addEventListener('keydown', () => { const start = performance.now();
-                const poll = () => look() === before ? requestAnimationFrame(poll) : window.took.push(performance.now() - start); poll() }, {once: true, capture: true}) }""", css)
+        self.page.evaluate("""() => { window.drawn = []; const gl = WebGL2RenderingContext.prototype;
+            for (const name of ['drawElements', 'drawArrays', 'drawElementsInstanced', 'drawArraysInstanced']) { gl['own_' + name] ??= gl[name];
+                gl[name] = function (...o) { window.drawn.push(performance.now()); return gl['own_' + name].apply(this, o) } }
+            addEventListener('keydown', () => { window.pressed = performance.now(); window.drawn = [] }, {once: true, capture: true}) }""")
         h.press(key)
-        self.page.wait_for_function("() => window.took.length")
-        self.settle()
-        return self.page.evaluate("() => window.took[0]")
+        self.page.wait_for_function("() => window.drawn.length")
+        self.settle(); self.page.wait_for_timeout(500)
+        return self.page.evaluate("() => window.drawn.at(-1) - window.pressed")
 
     def errors(self):
         "What the console said, and the errors that the kernel told of, those of a widget's callbacks among them"

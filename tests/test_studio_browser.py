@@ -170,6 +170,7 @@ def test_voila_shows_the_page_without_code(lab, voila):
         page.goto(voila)
         page.wait_for_function("css => document.querySelector(css)", arg=PICTURE)
         assert "import" not in page.locator("body").inner_text()
+        page.wait_for_selector(".v-file-input")
         src = page.locator(PICTURE).get_attribute("src")
         handle = page.locator(".widget-slider:has(.widget-label:text-is('yaw')) .noUi-handle").first
         handle.focus(); handle.press("ArrowRight")
