@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .perceptual import load_face_net
 from .weights import load_state
 
-# %% ../nbs/25d_frechet.ipynb #579dcafa
+# %% ../nbs/25d_frechet.ipynb #d95bf743
 def frechet(
     a:Tensor, # (N, F) features
     b:Tensor, # (M, F)
@@ -23,7 +23,7 @@ def frechet(
     as_it_is = nn.Identity(); as_it_is.num_features = a.shape[1]
     fid = FrechetInceptionDistance(as_it_is)
     for x, real in ((a, False), (b, True)): fid.update(x.double(), real=real)
-    return fid.compute().item()
+    return max(fid.compute().item(), 0.)  # rounding can leave less than nothing
 
 # %% ../nbs/25d_frechet.ipynb #b879a267
 def _pool_by(block, pool):

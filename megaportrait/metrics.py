@@ -204,15 +204,16 @@ def csim(
     "Cosine between the identities that two pictures show"
     return (net(a, pose_a)*net(b, pose_b)).sum(1)
 
-# %% ../nbs/25_metrics.ipynb #e152d303
+# %% ../nbs/25_metrics.ipynb #d7eb72af
 _APART, _ABOVE = 35.2, 4.4  # px of 112: between the eyes, and from them down to the middle
 
 class ArcFace(nn.Module):
     "ArcFace's ResNet-50 on the aligned face; needs weights from outside"
     def __init__(self):
         super().__init__()
+        sd = load_state('arcface')
         with torch.random.fork_rng(devices=[]): self.net = IResNet50()
-        self.net.load_state_dict(load_state('arcface'), strict=False)  # the reader has checked every key but the counters of batches
+        self.net.load_state_dict(sd, strict=False)  # the reader has checked every key but the counters of batches
         self.eval().requires_grad_(False)
         eyes = eye_centres()
         self.half = 56/_APART*(eyes[1] - eyes[0]).norm().item()

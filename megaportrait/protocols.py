@@ -109,23 +109,23 @@ class Judge:
                         own_gaze_error_deg=angle(gaze, self.gaze).where(~self.shut.all(1), math.nan), own_blink_agreement=blink_agreement(shut, self.shut),
                         found=seen.found.float())
 
-# %% ../nbs/27a_protocols.ipynb #34efed19
+# %% ../nbs/27a_protocols.ipynb #1b9c09fe
 @torch.no_grad()
 def flow_errors(
     model:BaseModel,
     pairs:Pairs, # of `cross_pairs`
-) -> dict: # names to (N,) px of a picture of 256
-    "End-point error of the model's flow at the points that the true picture shows, and that of none"
-    dev, found = next(model.parameters()).device, dict(flow_epe=[], flow_epe_none=[])
+) -> tuple[Tensor, Tensor]: # (N,) each, px of a picture of 256
+    "End-point error of the model's flow at the points that the true picture shows, and that of no motion"
+    dev, found = next(model.parameters()).device, []
     for i in range(len(pairs)):
         p = pairs[i:i+1]
         o = model(*(t.to(dev) for t in (p.x_s, p.x_d, p.pose_s, p.pose_d)))
         seen = visible(p.marks, p.depth)[0]
         a, b = p.marks[:, seen], p.marks_s[:, seen]
-        found['flow_epe'].append(endpoint_error(trace(o.w_s2c.cpu(), o.w_c2d.cpu(), a), b, 256)); found['flow_epe_none'].append(endpoint_error(a, b, 256))
-    return {k: torch.tensor(v) for k, v in found.items()}
+        found.append((endpoint_error(trace(o.w_s2c.cpu(), o.w_c2d.cpu(), a), b, 256), endpoint_error(a, b, 256)))
+    return torch.tensor(found).unbind(1)
 
-# %% ../nbs/27a_protocols.ipynb #a753c522
+# %% ../nbs/27a_protocols.ipynb #bfcd729b
 @dataclass
 class Result:
     "A protocol on a model: pairs, what came out, and every measure on each"
@@ -148,7 +148,8 @@ def run_protocol(
     if p.truth is not p.x_d: shown['_copy_driver'] = p.x_d, p.pose_d
     if p.truth is not None: shown['_truth'] = judge.like, p.pose_d
     values = {k: judge(*v) for k, v in shown.items()}
-    if p.marks is not None and hasattr(model, 'warp_d') and out.shape[-1] == model.cfg.size: values[''] |= flow_errors(model, pairs)
+    if p.marks is not None and model.cfg.stage == 'base':
+        for k, v in zip(values, flow_errors(model, pairs)): values[k]['flow_epe'] = v  # of the model, and of a copy of the source
     sets = {f'own_frechet_face{k}': frechet_face(*v, judge.like, p.pose_d) for k, v in shown.items()}
     if 'fid' not in judge.lack: sets |= {f'fid{k}': fid(v[0], judge.like) for k, v in shown.items()}
     return Result(listed, pairs, out, values, sets)
