@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['setup', 'to_uint8', 'show_images', 'Palette', 'pca_palette', 'pca_rgb', 'show_slices', 'checker', 'show_checker',
-           'show_quiver', 'read_log', 'running_mean', 'show_curves', 'contact_sheet', 'save_grid', 'save_video',
-           'show_video']
+           'show_quiver', 'read_log', 'running_mean', 'show_curves', 'contact_sheet', 'save_grid', 'save_moving',
+           'save_video', 'show_video']
 
 # %% ../nbs/01_viz.ipynb #f18093a8
 import base64, io, json, math
@@ -275,6 +275,18 @@ def save_grid(
     "Save images as one contact sheet"
     img = Image.fromarray(contact_sheet(rows, gap))
     atomic_write(path, lambda p: img.save(p, quality=90))
+    return Path(path)
+
+# %% ../nbs/01_viz.ipynb #762cd602
+def save_moving(
+    path:str|Path, # .webp; its folder is made
+    sheets, # for every frame a list of rows of images
+    fps:float = 12, # frames per second
+    gap:int = 2, # white pixels between images
+) -> Path:
+    "Save contact sheets as one picture that moves, again and again"
+    first, *rest = [Image.fromarray(contact_sheet(o, gap)) for o in sheets]
+    atomic_write(path, lambda p: first.save(p, save_all=True, append_images=rest, duration=round(1000/fps), loop=0, quality=75, method=4))
     return Path(path)
 
 # %% ../nbs/01_viz.ipynb #6ce8c4f3
