@@ -113,10 +113,10 @@ def make_bank(
     people:int = 3000, # of this split; people of different splits never meet
     frames:int = 8, # of each
     size:int = 128, # px, a multiple of 8
-    split:str = 'train',
-    seed:int = 0,
+    split:str = 'train', # or 'eval'
+    seed:int = 0, # of the whole bank
     workers:int = 0, # processes; 0: this one
-    progress:bool = True,
+    progress:bool = True, # show a bar
 ) -> Path: # `root`
     "Render a split of the bank, or what is missing of it; the same numbers give the same bytes, whatever `workers` is"
     if size % 8: raise ValueError(f'size {size} is not a multiple of 8, the block of JPEG; take {8*round(size/8)}')
@@ -167,7 +167,7 @@ class Bank(ClipSet):
     "A split of a bank in memory: x (N, T, 3, S, S) and m (N, T, 1, S, S) uint8, and the truth (N, T, ...)"
     def __init__(self,
         root:str|Path, # of `make_bank`
-        split:str = 'train',
+        split:str = 'train', # or 'eval'
         people:int = 0, # read the first of them only; 0: all
     ):
         self.root, self.split = Path(root), split

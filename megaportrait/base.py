@@ -176,7 +176,7 @@ class BaseOut:
 def roll_index(
     n:int, # samples in the batch
     group:int, # samples that roll among themselves; divides `n`
-    device:torch.device|None = None,
+    device:torch.device|None = None, # of the batch
 ) -> Tensor: # (n,) the neighbour of each
     "Each sample's neighbour: the next in its group, after the last the first"
     if group < 2 or n % group: raise ValueError(f'roll={group} must be at least 2 and divide the batch of {n}; change roll_group or bs')
@@ -185,7 +185,7 @@ def roll_index(
 
 # %% ../nbs/17_base.ipynb #1ec149d7
 def train_pass(
-    model:BaseParts,
+    model:BaseParts, # in training
     x_s:Tensor, # (B, 3, H, W) in [0, 1]
     x_d:Tensor, # (B, 3, H, W) of the same person
     pose_s:Tensor, # (B, 4, 4) head to camera
@@ -274,7 +274,7 @@ def _read(path):
 
 # %% ../nbs/17_base.ipynb #61dc1577
 def load_weights(
-    model:nn.Module,
+    model:nn.Module, # changed in place
     path:str|Path, # model.safetensors
 ):
     "Fill `model` from a file that holds exactly its tensors"
@@ -289,7 +289,7 @@ def load_weights(
 def open_model(
     name:str|Path, # a folder, or the name of weights that the repository ships
     make:Callable, # from a configuration to the model
-    device:str|torch.device = 'cpu',
+    device:str|torch.device = 'cpu', # where it goes
 ) -> nn.Module:
     "A saved model of any kind, ready for use"
     folder = model_folder(name)
@@ -299,7 +299,7 @@ def open_model(
 
 def load_model(
     name:str|Path, # a folder, or the name of weights that the repository ships
-    device:str|torch.device = 'cpu',
+    device:str|torch.device = 'cpu', # where it goes
 ) -> BaseModel:
     "A saved base model, ready for use"
     return open_model(name, BaseModel, device)

@@ -149,7 +149,7 @@ presets: dict[str, BaseCfg] = dict(
 
 # %% ../nbs/00_core.ipynb #7b562769
 def to_dict(
-    cfg:BaseCfg,
+    cfg:BaseCfg, # any configuration
 ) -> dict: # plain values, ready for json
     "The fields of a configuration"
     return dataclasses.asdict(cfg)

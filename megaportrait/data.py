@@ -191,7 +191,7 @@ class ClipSet:
 
 # %% ../nbs/04_data.ipynb #cdbe03e4
 def ring(
-    rng:np.random.Generator,
+    rng:np.random.Generator, # that draws
     n:int, # people
     group:int, # places
 ) -> np.ndarray: # (group,) numbers below n
@@ -206,10 +206,10 @@ def ring(
 class PairDataset(Dataset):
     "Pairs of frames by place: item (step, position) follows from the seed, the step and the position alone"
     def __init__(self,
-        clips:ClipSet,
+        clips:ClipSet, # of one split
         size:int, # side of the pictures, px
         second:bool = True, # draw a second pair, of another person, for each item
-        seed:int = 0,
+        seed:int = 0, # of the run
         flip:float|bool = .5, # probability that a pair is mirrored; True: one half
         group:int = 4, # places whose neighbours, closed to a ring, are different people
         labels:tuple = (), # names of labels to yield too
@@ -280,7 +280,7 @@ class PairSampler(Sampler):
 
 # %% ../nbs/04_data.ipynb #14ead9dc
 def loader(
-    ds:PairDataset,
+    ds:PairDataset, # its groups are kept whole
     batch_size:int, # pairs per step, over all processes
     start_step:int = 0, # first step, when a run is resumed
     steps:int|None = None, # end; without it the stream never ends
@@ -296,7 +296,7 @@ def loader(
 
 def to_float(
     batch:dict, # of `loader`
-    device:torch.device|str = 'cpu',
+    device:torch.device|str = 'cpu', # where it goes
 ) -> dict: # the same, pictures and masks float in [0, 1]
     "Move a batch to the device, then make its pictures float: a quarter of the bytes travel"
     move = lambda v: v.to(device, non_blocking=True) if torch.is_tensor(v) else v
@@ -351,7 +351,7 @@ def plain_folder(
 
 def first_order(
     root:Path, # holds train/ or test/, with <identity>#<video>#….mp4 or folders of frames
-    rule:str = 'name',
+    rule:str = 'name', # as in `plain_folder`
 ) -> Iterator[Take]:
     "The layout of the first-order model: parts of the split are folders"
     for s in SPLITS: yield from (replace(t, split=s) for t in plain_folder(root/s, rule))
@@ -413,7 +413,7 @@ def _unique(takes):
 
 # %% ../nbs/04_data.ipynb #8ff07f6a
 def split_of(
-    identity:str,
+    identity:str, # name of the person
     eval_fraction:float, # share of the people who are held out
     split:str = 'train', # for the others
 ) -> str:
@@ -421,9 +421,9 @@ def split_of(
     return 'eval' if int(hashlib.sha1(identity.encode()).hexdigest()[:8], 16) < eval_fraction*2**32 else split
 
 def assign_splits(
-    takes:list[Take],
-    eval_fraction:float = 0.,
-    split:str = 'train',
+    takes:list[Take], # of `find_takes`
+    eval_fraction:float = 0., # share of the people who are held out
+    split:str = 'train', # for the others
 ) -> list[Take]:
     "Give every take its part; a person in two parts is refused"
     takes = [replace(t, split=t.split or split_of(t.identity, eval_fraction, split)) for t in takes]
@@ -463,7 +463,7 @@ def sharpness(
 def find_cuts(
     change:np.ndarray, # (T,) mean change of the pixels since the frame before, 0-1
     box:np.ndarray, # (T, 3) crop, NaN where there is no face
-    limit:float = .08,
+    limit:float = .08, # change that may be a cut, `cut` of `PrepareCfg`
 ) -> np.ndarray: # (T,) bool, a scene begins here
     "A cut changes much more than most of the frames around it do, or moves the head by half its crop"
     T, usual = len(change), np.zeros(len(change))
@@ -481,7 +481,7 @@ def choose(
     box:np.ndarray, # (T, 3) crop, px
     sharp:np.ndarray, # (T,) sharpness
     cuts:np.ndarray, # (T,) a scene begins here
-    cfg:PrepareCfg,
+    cfg:PrepareCfg, # the limits
 ) -> tuple[np.ndarray, Counter, slice]: # (T,) which frames to keep, how many were dropped why, the scene
     "The good frames of the scene that has most of them"
     T, least = len(found), cfg.min_face or cfg.size/2
@@ -529,9 +529,9 @@ def _cut_out(x, box, grow=.2):
 def _tiny(x): return np.asarray(Image.fromarray(x).resize((32, 32), Image.BOX, reducing_gap=2.), np.float32)/255
 
 def look(
-    take:Take,
-    tracker:face.Tracker,
-    cfg:PrepareCfg,
+    take:Take, # what to look at
+    tracker:face.Tracker, # that finds the head
+    cfg:PrepareCfg, # `max_fps`
 ) -> dict: # found, n_faces, box, landmarks, pose, sharp, change, time: (T, ...) arrays
     "First pass: what there is in each frame"
     rows, last, end = [], None, ''
@@ -550,10 +550,10 @@ def look(
 
 # %% ../nbs/04_data.ipynb #97a24776
 def prepare_take(
-    take:Take,
+    take:Take, # what to prepare
     out:Path, # root of the set
-    tracker:face.Tracker,
-    cfg:PrepareCfg,
+    tracker:face.Tracker, # that finds the head
+    cfg:PrepareCfg, # limits and size
 ) -> dict: # row of the index, and `dropped`: how many frames why
     "Look at a take, choose its frames, cut and write them"
     if not take.path.is_dir() and take.path.suffix.lower() not in (IMAGES if take.photo else VIDEOS):

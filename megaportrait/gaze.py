@@ -60,9 +60,9 @@ def unroll(
 
 # %% ../nbs/21_gaze.ipynb #eee8eba9
 def harmonics(
-    x:Tensor, # (..., n) about in [-1, 1]
-    n:int = 8,
-) -> Tensor: # (..., n*2*8)
+    x:Tensor, # (..., k) about in [-1, 1]
+    n:int = 8, # frequencies
+) -> Tensor: # (..., k*2*n)
     "Sines and cosines of x at frequencies 1 to `n`, half a turn over [-1, 1] the first"
     a = x[..., None]*torch.arange(1, n+1, device=x.device, dtype=x.dtype)*(math.pi/2)
     return torch.cat([a.sin(), a.cos()], -1).flatten(-2)
@@ -128,7 +128,7 @@ class GazeLoss(nn.Module):
     def __init__(self,
         net:GazeNet, # trained
         outputs:bool = True, # compare the answers, and the last layer's features with weight `features`; else all layers, as the paper does
-        features:float = .2,
+        features:float = .2, # weight of the last layer's, beside the answers
     ):
         super().__init__()
         self.net, self.features, self.outputs = net.eval().requires_grad_(False), features, outputs

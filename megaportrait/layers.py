@@ -29,7 +29,7 @@ def full_precision(
 # %% ../nbs/10_layers.ipynb #04b4ca01
 def standardise(
     w:Tensor, # (C_out, ...) weights
-    eps:float = 1e-5,
+    eps:float = 1e-5, # beside the standard deviation
 ) -> Tensor: # same shape; every output filter has mean 0 and standard deviation sqrt(2/n) over its n numbers
     "Weight standardisation (Qiao et al. 2019), scaled so that it keeps the size of rectified features (He et al. 2015)"
     w2 = w.flatten(1)
@@ -100,7 +100,7 @@ class SNLinear(_SN, nn.Linear):
 
 # %% ../nbs/10_layers.ipynb #17ef4213
 def power_iteration(
-    model:nn.Module,
+    model:nn.Module, # changed in place
     n:int = 1, # iterations
 ):
     "Refresh the spectral norms in `model`: to be called after every optimiser step; frozen layers keep theirs"
@@ -109,7 +109,7 @@ def power_iteration(
 
 # %% ../nbs/10_layers.ipynb #ec1bdd97
 def fold(
-    model:nn.Module,
+    model:nn.Module, # stays as it is
 ) -> nn.Module: # a copy for inference: plain layers, no gradients, the same output
     "Replace every reweighted layer by a plain one"
     if isinstance(model, Reweighted): return model.folded().eval().requires_grad_(False)
@@ -130,8 +130,8 @@ def conv(
     *,
     ws:bool = False, # standardise the weights
     sn:bool = False, # divide the weights by their spectral norm
-    bias:bool = True,
-    stride:int = 1,
+    bias:bool = True, # with one, zero at the start
+    stride:int = 1, # pixels or voxels
     gain:float|None = None, # start of a learned factor, with `sn`
 ) -> nn.Module:
     "A convolution that keeps the size at stride 1"
@@ -200,8 +200,8 @@ class ResBlock(nn.Module):
     "Pre-activation residual block of Fig. 10c, in 2-D or 3-D; with `emb` it is ResBlock*, whose norms are adaptive"
     def __init__(self,
         dim:int, # 2 or 3
-        c_in:int,
-        c_out:int,
+        c_in:int, # channels in
+        c_out:int, # and out
         *,
         factors:tuple|None = None, # change of size per axis, see `resample`
         emb:int|None = None, # channels of the embedding; None: plain norms
@@ -269,12 +269,12 @@ class Head(nn.Sequential):
     "Norm, ReLU, convolution: the last layers of every network in Fig. 9"
     def __init__(self,
         dim:int, # 2 or 3
-        c_in:int,
-        c_out:int,
+        c_in:int, # channels in
+        c_out:int, # and out
         k:int = 3, # kernel
         *,
         zero_scale:float|None = None, # factor of the output at the start, learned
-        groups:int = 32,
+        groups:int = 32, # of the norm, at most
     ):
         super().__init__(norm(c_in, groups), nn.ReLU(inplace=True), conv(dim, c_in, c_out, k, sn=True, gain=zero_scale))
 

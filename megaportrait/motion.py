@@ -14,7 +14,7 @@ from torch import Tensor, nn
 # %% ../nbs/13_motion.ipynb #d4516ce4
 from .core import BaseCfg
 from .layers import resnet
-from .pose import angles, apply, from_6d, similarity, split
+from .pose import angles, apply, from_9d, split
 
 # %% ../nbs/13_motion.ipynb #d8500aa8
 def crop_map(
@@ -56,8 +56,8 @@ class PoseNet(nn.Module):
         x:Tensor, # (B, 3, H, W) in [0, 1]
     ) -> Tensor: # (B, 4, 4) head to camera
         x = F.interpolate(x, (self.size, self.size), mode='bilinear', align_corners=False, antialias=True)
-        log_s, r, t = self.out(self.net(2*x - 1).mean((2, 3))).float().split([1, 6, 2], 1)
-        return similarity(from_6d(r + r.new_tensor([1, 0, 0, 0, 1, 0])), log_s[:, 0].exp(), t)
+        v = self.out(self.net(2*x - 1).mean((2, 3))).float()
+        return from_9d(v + v.new_tensor([0, 1, 0, 0, 0, 1, 0, 0, 0]))
 
 # %% ../nbs/13_motion.ipynb #5cb62eaa
 class MotionEncoder(nn.Module):

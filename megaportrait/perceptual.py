@@ -41,7 +41,7 @@ class Vgg(nn.Module):
         relu:bool=True, # return features after the ReLU, or before it
         pool=F.max_pool2d, # halves the side between stages
         mean:tuple=(.485, .456, .406), # per channel, of inputs in [0, 1]
-        std:tuple=(.229, .224, .225),
+        std:tuple=(.229, .224, .225), # likewise
     ):
         super().__init__()
         self.depths, self.relu, self.pool = depths, relu, pool
@@ -94,7 +94,7 @@ FACE_SCALES, FACE_SIZE = 2, 224                                  # VGGFace: pyra
 def pink_noise(
     n:int, # how many
     size:int, # px
-    generator:torch.Generator,
+    generator:torch.Generator, # that draws
 ) -> Tensor: # (n, 3, size, size) in [0, 1]
     "Noise with the 1/f amplitude spectrum of natural pictures"
     f = torch.hypot(torch.fft.fftfreq(size)[:, None], torch.fft.rfftfreq(size)[None]).clamp_min(1/size)
@@ -105,7 +105,7 @@ def pink_noise(
 def random_vgg(
     width:int=16, # of the first stage
     depths:tuple=(1, 1, 1, 1, 1), # convolutions per stage
-    seed:int=0,
+    seed:int=0, # of the filters
 ) -> Vgg:
     "A `Vgg` of fixed orthogonal random filters, each returned layer with unit distance between unrelated images"
     g = torch.Generator().manual_seed(seed)

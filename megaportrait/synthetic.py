@@ -119,7 +119,7 @@ def _any_colour(rng, lo=.1, hi=.9, vivid=1.):
     return tuple(grey + vivid*(rng.uniform(lo, hi)-grey) for _ in range(3))
 
 def sample_scene(
-    seed:int,
+    seed:int|str, # a number or a name
 ) -> Scene:
     "Clothes, background and light"
     r = random.Random(f'scene {seed}')
@@ -131,7 +131,7 @@ def sample_scene(
         light=(r.choice((-1, 1))*r.uniform(.1, .75), r.uniform(-.75, -.15)), ambient=r.uniform(.42, .62), warmth=r.uniform(-.5, 1.))
 
 def sample_identity(
-    seed:int,
+    seed:int|str, # a number or a name
 ) -> Identity:
     "A person in a scene of their own; the same seed, the same person"
     r = random.Random(f'identity {seed}')
@@ -216,8 +216,8 @@ def _saccades(rng, t, size):
 
 # %% ../nbs/02_synthetic.ipynb #021f96a9
 def sample_motion(
-    seed:int,
-    n_frames:int,
+    seed:int|str, # a number or a name
+    n_frames:int, # how many
     fps:float = 8., # frames per second
 ) -> Motion: # n_frames frames
     "A clip of somebody who talks, looks around and blinks: smooth curves in time"
@@ -235,7 +235,7 @@ def sample_motion(
     return Motion((34*w(.35) + r.uniform(-12, 12)).clamp(-38, 38)*deg, 15*w(.35)*deg, 12*w(.3)*deg, .07*torch.stack([w(.3), w(.3)], 1), 1 + .06*w(.25), ex, blink, eyes)
 
 def sample_drivers(
-    seed:int,
+    seed:int, # of the draws
     n:int, # frames, each on its own
     yaw:float = 35., # degrees, largest
 ) -> Motion: # n frames
@@ -831,7 +831,7 @@ def render(
     identity:Identity|Sequence[Identity], # one person, or several
     motion:Motion|Sequence[Motion], # T frames; for several people one motion for all or one each, of one length
     size:int, # S, px
-    device:str|torch.device = 'cpu',
+    device:str|torch.device = 'cpu', # where rays are traced
 ) -> Frames: # (T, ...), or (B, T, ...) for several people
     "Pictures of people in motion, with everything there is to know about them"
     many = not isinstance(identity, Identity)
@@ -894,12 +894,12 @@ def make_clips(
     size:int = 64, # px
     seed:int = 0, # of the whole set
     split:str = 'train', # people of different splits never meet
-    clips_per_identity:int = 1,
+    clips_per_identity:int = 1, # each with a motion of its own
     fps:float = 8., # frames per second of the motion
     quality:int = 95, # of the JPEG files
     landmarks:bool = True, # write landmarks.npy, which is larger than the pictures at 64 px
     workers:int = 0, # processes; 0: this one
-    progress:bool = True,
+    progress:bool = True, # show a bar
 ) -> Path: # `root`
     "Write a set of clips, or what is missing of it; the same numbers give the same bytes, whatever `workers` is"
     root, jobs, rows = Path(root), [], []

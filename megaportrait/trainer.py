@@ -31,8 +31,8 @@ from .viz import read_log, save_grid
 
 # %% ../nbs/24_trainer.ipynb #b0dea8f0
 def cosine(
-    step:int,
-    cfg:BaseCfg,
+    step:int, # from 0
+    cfg:BaseCfg, # `lr`, `lr_min`, `warmup`, `steps`
 ) -> float: # in [lr_min/lr, 1], a factor of the learning rate
     "Linear rise over `warmup`, then half a cosine from `lr` to `lr_min` (App. B.1)"
     if step < cfg.warmup: return (step + 1)/cfg.warmup
@@ -44,7 +44,7 @@ def cosine(
 @torch.no_grad()
 def ema_update(
     ema:nn.Module, # changed in place
-    model:nn.Module,
+    model:nn.Module, # that learns
     step:int, # from 0
     decay:float, # in the long run
 ):
@@ -72,9 +72,9 @@ class State:
     def shard(self): return self.rank, self.world
 
 def optimiser(
-    net:nn.Module,
-    cfg:BaseCfg,
-    lr:float,
+    net:nn.Module, # that learns
+    cfg:BaseCfg, # `betas`, `wd`
+    lr:float, # at its peak
     lr_kernel:float = 0., # of Muon for the kernels; 0: AdamW moves all
 ) -> torch.optim.Optimizer: # each group of parameters with its `peak`, the rate that the cosine scales
     "AdamW as in App. B.1, or Muon"
@@ -85,11 +85,11 @@ def optimiser(
 
 def new_state(
     stage, # see `BaseStage`
-    cfg:BaseCfg,
-    device:torch.device|str = 'cpu',
-    seed:int = 0,
-    rank:int = 0,
-    world:int = 1,
+    cfg:BaseCfg, # of the run
+    device:torch.device|str = 'cpu', # of this process
+    seed:int = 0, # of the run
+    rank:int = 0, # which process
+    world:int = 1, # how many processes
 ) -> State:
     "A run at step 0"
     seed_everything(seed)
@@ -104,8 +104,8 @@ def new_state(
 FREE = ('log_every', 'snap_every', 'save_every', 'compile', 'checkpoint', 'micro', 'channels_last')  # may change when a run goes on
 
 def save_state(
-    path:str|Path,
-    st:State,
+    path:str|Path, # last.pt
+    st:State, # as it is
 ):
     "Write a checkpoint, whole or not at all"
     d = dict(cfg=to_dict(st.cfg), step=st.step, seed=st.seed, nets=st.nets.state_dict(), ema=st.ema.state_dict(),
@@ -113,7 +113,7 @@ def save_state(
     atomic_write(path, lambda p: torch.save(d, p))
 
 def load_state(
-    path:str|Path,
+    path:str|Path, # last.pt
     st:State, # changed in place
 ):
     "Continue from a checkpoint of the same configuration"
@@ -140,7 +140,7 @@ def average_grads(
     for g, f in zip(grads, flat.split([g.numel() for g in grads])): g.copy_(f.view_as(g))
 
 def update(
-    st:State,
+    st:State, # changed in place
     name:str, # of the net
     loss:Tensor|Iterator[Tensor], # (); or its summands, each taken back before the next is computed
 ) -> Tensor: # () gradient norm before clipping
@@ -163,7 +163,7 @@ def in_game(st:State) -> bool:
     return st.step >= st.cfg.game_from*st.cfg.steps
 
 def adversarial_terms(
-    critic:nn.Module,
+    critic:nn.Module, # a `Discriminator`
     fake:Tensor, # (B, 3, H, W) masked prediction
     real:Tensor, # (B, 3, H, W) masked target
 ) -> dict:
@@ -173,10 +173,10 @@ def adversarial_terms(
     return dict(adv=hinge_g(scores), fm=feature_matching(f_fake, f_real))
 
 def cycle_term(
-    model:BaseModel,
+    model:BaseModel, # whose `E_mtn` reads
     out, # of the model, with a cross image
     pose_d:Tensor, # (B, 4, 4)
-    cfg:BaseCfg,
+    cfg:BaseCfg, # `s_cos`, `m_cos`
 ) -> Tensor: # ()
     "The contrastive term on what `E_mtn` reads from both generated images, Eq. 7"
     z_sd, z_s2d = model.motion(torch.cat([out.x_sd, out.x_s2d]), pose_d.repeat(2, 1, 1)).chunk(2)
@@ -276,7 +276,7 @@ def interruptible() -> Iterator[threading.Event]:
 
 def anywhere(
     flag:bool, # of this process
-    st:State,
+    st:State, # of this process
 ) -> bool: # the same on all processes
     "Whether the flag is set on any process"
     if st.world == 1: return flag
@@ -284,7 +284,7 @@ def anywhere(
 
 def check_finite(
     terms:dict, # name to number
-    step:int,
+    step:int, # for the message
     run:Path, # for the message
 ):
     "Stop at a loss that is no number, before anything is written"
@@ -299,17 +299,17 @@ def peak_memory(device:torch.device) -> float: # GB
 
 # %% ../nbs/24_trainer.ipynb #c5c1071e
 def save_run(
-    run:Path,
-    st:State,
-    stage,
+    run:Path, # run folder
+    st:State, # as it is
+    stage, # see `BaseStage`
 ):
     "The checkpoint to go on from, and the averaged model for use"
     save_state(run/'last.pt', st); stage.save(run, st)
 
 def open_run(
-    run:Path,
+    run:Path, # run folder, made if it is not there
     st:State, # at step 0; moved on if there is a checkpoint
-    resume:bool,
+    resume:bool, # go on with the run that is in the folder
 ) -> float: # seconds that the run has trained for
     "Make the run folder, or take up the run in it and forget the log of steps that are to be made again"
     last = run/'last.pt'
@@ -324,7 +324,7 @@ def open_run(
     return kept[-1].get('seconds', 0.) if kept else 0.
 
 def probe_batch(
-    pairs:PairDataset,
+    pairs:PairDataset, # of the run
     n:int = 8, # pairs
 ) -> dict:
     "A fixed batch of pairs to look at, the same in every run on these clips"
@@ -333,13 +333,13 @@ def probe_batch(
 
 # %% ../nbs/24_trainer.ipynb #0dd3706f
 def train(
-    cfg:BaseCfg,
+    cfg:BaseCfg, # of the run, perhaps one of `presets`
     data:str|Path|ClipSet, # prepared folder, or clips
     run:str|Path, # run folder
     *,
     stage=None, # what is trained; default the base model
     device:str = '', # empty: the best at hand
-    seed:int = 0,
+    seed:int = 0, # of weights, order of data and augmentation
     resume:bool = False, # continue the run that is in the folder
     workers:int = 0, # processes that load data
     until:int = 0, # stop (and save) at this step; 0: run to the end

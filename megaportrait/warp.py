@@ -14,8 +14,8 @@ from .pose import apply, invert, similarity, split
 # %% ../nbs/11_warp.ipynb #0df6533c
 def identity_grid(
     size:tuple, # (D, H, W) voxels
-    device=None,
-    dtype:torch.dtype=torch.float32,
+    device=None, # torch's default
+    dtype:torch.dtype=torch.float32, # of the positions
 ) -> Tensor: # (1, D, H, W, 3) centres of the voxels, xyz in (-1, 1)
     "The grid that changes nothing"
     z, y, x = (torch.arange(1, 2*n, 2, device=device, dtype=dtype)/n - 1 for n in size)
