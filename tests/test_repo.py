@@ -60,6 +60,14 @@ def test_readme_is_what_the_index_says():
     assert r.returncode == 0, r.stdout + r.stderr
 
 
+def test_chapters_are_called_by_their_names():
+    text = {nb.stem: [c["source"] if isinstance(c["source"], str) else "".join(c["source"]) for c in json.loads(nb.read_text())["cells"]] for nb in NBS}
+    titles = {re.search(r"^# (.+)$", "\n".join(o), re.M)[1] for o in text.values()}
+    known = titles | {re.split(r":? \$", o)[0] for o in titles}  # the title, or what stands before its formula
+    called = [(stem, o) for stem, cells in text.items() for cell in cells for many in re.findall(r"[Cc]hapters? ((?:\*[^*\n]+\*(?:, | and )?)+)", cell) for o in re.findall(r"\*([^*]+)\*", many)]
+    assert called and not (wrong := [o for o in called if o[1] not in known]), wrong
+
+
 @pytest.mark.parametrize("nb", NBS, ids=name)
 def test_notebook_is_small_and_whole(nb):
     assert (kb := nb.stat().st_size/1000) <= 500, f"{kb:.0f} KB, at most 500: fewer or smaller pictures"
