@@ -171,7 +171,7 @@ def measure(
     m = dict(gain=gain.mean().item(), follow=follow(out, pairs.truth, who))
     return m | ({} if pairs.other is None else dict(closer=closer_to(out, pairs.truth, pairs.other).float().mean().item())), out
 
-# %% ../nbs/26a_ladder.ipynb #3a7a50fa
+# %% ../nbs/26a_ladder.ipynb #6094ba99
 @dataclass(frozen=True)
 class Rung:
     "Something to learn, what shows that it was learnt, and what to look at if not"
@@ -184,11 +184,11 @@ class Rung:
 RUNGS = (
     Rung('pair', one_pair, dict(gain=2., follow=1.), 'not even two pictures are remembered: look at the losses (signs, weights, does every network get a gradient?), the learning rate, and at what the last layer can reach',
          dict(steps=60, bs=2, cross='none')),
-    Rung('clip', one_clip, dict(gain=2., follow=.8), 'frames are remembered but not what lies between them: look at the warps (identity, signs, order of rotations) and at whether z and the pose reach the generator',
+    Rung('clip', one_clip, dict(gain=2., follow=.9), 'frames are remembered but not what lies between them: look at the warps (identity, signs, order of rotations) and at whether z and the pose reach the generator',
          dict(steps=80, bs=4, cross='none')),
-    Rung('few', few_people, dict(gain=2., follow=.7, closer=.8), 'people and motions are mixed up: look at the pairs (is the target the source\'s person?), at what of the source is left in the canonical volume, and at masks and losses',
+    Rung('few', few_people, dict(gain=5.2, follow=.85, closer=.85), 'people and motions are mixed up: look at the pairs (is the target the source\'s person?), at what of the source is left in the canonical volume, and at masks and losses',
          dict(steps=160, bs=4)),
-    Rung('unseen', unseen_people, dict(gain=2., follow=.7, closer=.8), 'people of the set are known by heart: look at the data (how many people, are the splits apart?), at the augmentation, and at the poses of people who are not in it',
+    Rung('unseen', unseen_people, dict(gain=3., follow=.85, closer=.9), 'people of the set are known by heart: look at the data (how many people, are the splits apart?), at the augmentation, and at the poses of people who are not in it',
          dict(steps=240, bs=8)))
 
 # %% ../nbs/26a_ladder.ipynb #7c835268
