@@ -179,14 +179,14 @@ def one_euro(
     "All frames of a signal through the filter"
     return torch.stack([f(o) for o in x])
 
-# %% ../nbs/50_animate.ipynb #b9e5c8bd
+# %% ../nbs/50_animate.ipynb #36407ec8
 @lru_cache(2)
 @torch.no_grad()
 def z_spread(
     model, # a `BaseModel`, or whatever has its `motion`
     device:torch.device='cpu',
 ) -> Tensor: # (Z,)
-    "How z differs from face to face: its standard deviation over one frame of each synthetic person's training clips"
+    "How z differs from face to face: its standard deviation over the first frames of the synthetic training clips"
     clips = ClipSet(data_dir()/'synthetic', 'train').clips
     z = [model.motion(c.frame(0, model.cfg.size)[None].to(device)/255, c.pose[:1].to(device)) for c in clips]
     return torch.cat(z).std(0)

@@ -143,7 +143,7 @@ def _axes(d, at):
 @lru_cache
 def _font(size): return ImageFont.load_default(size)
 
-# %% ../nbs/51_flow_explorer.ipynb #fe80bea0
+# %% ../nbs/51_flow_explorer.ipynb #797c7052
 def _packed(colours):
     "RGB in [0, 1], (N, 3), as k3d's numbers, one for each end of an arrow"
     r, g, b = (colours*255).round().long().unbind(-1)
@@ -156,7 +156,7 @@ class Turntable:
         except ImportError: raise ImportError("turning the field by the mouse needs k3d: pip install -e '.[explorer]'") from None
         self.k3d, self.arrows, self.frame = k3d, None, k3d.line(np.zeros((5, 3), np.float32), color=0x777777, width=.012)
         self.plot = k3d.plot(height=372, axes=['right', 'down', 'back'], grid=(-1, -1, -1, 1, 1, 1), grid_auto_fit=False, camera_auto_fit=False, menu_visibility=False)
-        self.plot += self.frame
+        self.plot += self.frame; self.plot.layout.width = '480px'
         self.plot.camera = [1.6, -1.2, -3.2, 0, 0, 0, 0, -1, 0] # from the front, a little from the right and from above
 
     def put(self,

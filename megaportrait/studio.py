@@ -377,7 +377,7 @@ def save_png(
     info.add_text('Comment', NOTE)
     atomic_write(path, lambda p: Image.fromarray(x).save(p, 'png', pnginfo=info))
 
-# %% ../nbs/52_studio.ipynb #16c4d6e7
+# %% ../nbs/52_studio.ipynb #affc947d
 LARGEST, PIECE = 200, 2**21 # MB of a file that comes through the browser, and bytes of one message
 _SMALL = 'line-height:1.35;color:#555;font-size:12px'
 
@@ -418,7 +418,7 @@ def drop_box(
     except ImportError: return W.HTML(f'<div style="{_SMALL};margin-left:90px">To drop or choose a file here, <code>pip install -e \'.[studio]\'</code>; or give its path.</div>')
     box = FileInput(accept=f'{kind}/*', multiple=False, layout=W.Layout(width='210px', margin='0 0 0 90px'))
     box.observe(lambda _: box.file_info and Incoming(box, got), 'file_info')
-    return box
+    return W.VBox([W.HTML(f'<div style="{_SMALL};margin-left:90px">or drop {dict(image="a picture", video="a video")[kind]} here, or click</div>'), box])
 
 # %% ../nbs/52_studio.ipynb #882a1cc4
 def keep_upload(
@@ -473,7 +473,7 @@ def _recording(out):
     return dict(out=W.Text(str(out), description='write to', continuous_update=False, layout=wide), record=button('record', half), stop=button('stop', half, disabled=True),
                 still=button('save this frame, png', wide), bar=W.IntProgress(0, 0, 1, layout=wide))
 
-# %% ../nbs/52_studio.ipynb #201d5591
+# %% ../nbs/52_studio.ipynb #44231192
 SHOWN = 384 # px, the preview
 
 class Page:
@@ -497,8 +497,7 @@ class Page:
         head, row = lambda s: W.HTML(f'<b>{s}</b>'), lambda *o: W.HBox(o)
         pick, n, r = lambda *names: [self.edits[k] for k in names], self.names, self.rec
         note = W.HTML(f'<div style="{_SMALL};width:{SHOWN}px"><b>Synthetic.</b> The person shown did not do or say this. Every file that is saved here says so.</div>')
-        drop = lambda what: W.HTML(f'<div style="{_SMALL};margin-left:90px">or drop {what} here, or click</div>')
-        who = [head('Who'), n['source'], drop('a picture'), self.ups['source'], n['driver'], drop('a video'), self.ups['driver'], n['model'], head('Background'), self.background, self.colour]
+        who = [head('Who'), n['source'], self.ups['source'], n['driver'], self.ups['driver'], n['model'], head('Background'), self.background, self.colour]
         film = [head('Record'), r['out'], row(r['record'], r['stop']), r['bar'], r['still'], self.film]
         pose = [head('Head'), *pick('yaw', 'pitch', 'roll', 'x', 'y', 'scale'), row(self.frontal, self.reset)]
         face = [head('Face'), *pick('strength', 'blink', 'gaze_right', 'gaze_up', 'jaw', 'smile'), self.known]
@@ -509,7 +508,9 @@ class Page:
     def rest(self, busy:bool):
         "While a film is recorded, only `stop` can be pressed"
         single = self.frame, self.background, self.colour, self.frontal, self.reset
-        for o in (*single, *(o for d in (self.names, self.ups, self.edits, self.rec) for o in d.values() if hasattr(o, 'disabled'))): o.disabled = busy
+        drops = [o for box in self.ups.values() for o in getattr(box, 'children', ())]
+        for o in (*single, *drops, *(o for d in (self.names, self.edits, self.rec) for o in d.values())):
+            if hasattr(o, 'disabled'): o.disabled = busy
         self.rec['stop'].disabled = not busy
 
     def edit(self) -> Edit:

@@ -6,8 +6,8 @@
 __all__ = ['VGG16', 'VGG19', 'registry', 'Entry', 'cache_dir', 'folders', 'find', 'fetch', 'check_digest', 'read_tensors',
            'read_program', 'form_of', 'check_form', 'conv_names', 'IBlock', 'IResNet50', 'load_state', 'table']
 
-# %% ../nbs/18_weights.ipynb #dcf8f99d
-import hashlib, os, pickle, urllib.error, urllib.request
+# %% ../nbs/18_weights.ipynb #5a9de711
+import hashlib, os, pickle, urllib.error, urllib.request, warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +97,7 @@ def read_tensors(
     if not isinstance(sd, dict) or not all(torch.is_tensor(v) for v in sd.values()): raise ValueError(f'{path} is not a state dict: a dictionary from names to tensors')
     return sd
 
-# %% ../nbs/18_weights.ipynb #091bb325
+# %% ../nbs/18_weights.ipynb #f1dd9a3c
 def read_program(
     path:str|Path, # .pt, TorchScript
     digest:str,
@@ -105,7 +105,10 @@ def read_program(
     "A network that brings its own code"
     if not digest: raise ValueError(f'{path} holds code, and no digest is known that would prove whose; it was not opened')
     check_digest(path, digest)
-    try: net = torch.jit.load(str(path), map_location='cpu')
+    try:
+        with warnings.catch_warnings(): # newer torch calls TorchScript deprecated; files of it are still about
+            warnings.simplefilter('ignore', FutureWarning)
+            net = torch.jit.load(str(path), map_location='cpu')
     except RuntimeError as e: raise ValueError(f'{path} is no TorchScript file, or one that this torch cannot read ({str(e).strip().splitlines()[0]})') from e
     for p in net.parameters(): p.requires_grad_(False)
     return net.eval()
