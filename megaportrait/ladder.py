@@ -31,7 +31,7 @@ def toy() -> BaseCfg:
         warp_widths=(32, 16), warp_factors=((2, 2, 2),), g3d_widths=(16, 16), g3d_factors=((.5, .5, .5),), g2d_width=48, g2d_blocks=1, g2d_ups=(32, 16),
         percept_scales=1, w_face=0., roll_group=2, game_from=.8, warmup=10, log_every=10, snap_every=10**6, save_every=10**6)
 
-# %% ../nbs/26a_ladder.ipynb #7658edc5
+# %% ../nbs/26a_ladder.ipynb #e037e6ea
 @dataclass(frozen=True)
 class Excerpt(Clip):
     "Some frames of a clip, as a clip"
@@ -53,12 +53,16 @@ def excerpt(
 class Few(ClipSet):
     "Chosen clips of a set"
     def __init__(self,
-        whole:ClipSet,
-        clips:list[Clip],
+        whole:ClipSet, # where they come from
+        clips:list[Clip], # those that are kept
     ): self.root, self.split, self.clips = whole.root, whole.split, clips
 
     @classmethod
-    def alone(cls, whole:ClipSet, clip:Clip, at) -> 'Few':
+    def alone(cls,
+        whole:ClipSet, # where the clip comes from
+        clip:Clip,
+        at, # numbers of the frames to keep
+    ) -> 'Few':
         "Frames of one clip under two names: pairs are drawn for neighbours, and here everybody is alike"
         return cls(whole, [excerpt(clip, at, f'{clip.identity} {k}') for k in (1, 2)])
 
