@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SLACK = float(os.environ.get("CI_SLACK", 1))
-MINUTES = dict(install=15, repository=8, tests=12, ladder=10, training=20, all=45)
+MINUTES = dict(install=15, repository=8, tests=12, ladder=10, training=20, all=40)
 GOALS = dict(tests=8, training=15)  # minutes on two quiet cores
 PREFIX = "pip install -e '.[dev]' && "  # of both lines of README: done once, in the install phase
 RUN = ROOT/"runs"/"base"  # where the default training writes
