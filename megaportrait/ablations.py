@@ -207,7 +207,7 @@ def main(
 
 if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())  # not in a notebook
 
-# %% ../nbs/61_ablations.ipynb #9f7531e7
+# %% ../nbs/61_ablations.ipynb #932d5642
 MEASURES = dict(
     cross_psnr=('picture, cross, dB', 2), psnr=('picture, self, dB', 2), csim=('person, cosine', 3), yaw_error_deg=('yaw, degrees', 1), pose_error_deg=('pose, degrees', 1),
     jaw_correlation=('jaw, correlation', 2), lid_auc=('lids, AUC', 2), probe_identity_z=('who, from z', 2), probe_pose_z=('pose from z, R²', 2),
@@ -228,6 +228,7 @@ class Effect:
 
     def told(self, digits:int) -> str:
         "In words: mean and standard deviation, bold where clear"
+        if not self.n: return 'not seen'
         text = f'{self.mean:+.{digits}f}'.replace('-', '−') + (f' ± {self.sd:.{digits}f}' if self.n > 1 else ' (one seed)')
         return f'**{text}**' if self.clear else text
 
@@ -251,7 +252,8 @@ def effect_of(
     whole, runs = results.get(VARIANTS[name].than, {}), results[name]
     both = [runs[s][key] - whole[s][key] for s in runs if s in whole]
     if not both: raise ValueError(f"no seed of '{name}' has a run of '{VARIANTS[name].than}' beside it; run the study to its end")
-    return Effect(*spread(both), len(both))
+    seen = [d for d in both if math.isfinite(d)] # a tracker may have found no face
+    return Effect(*spread(seen), len(seen)) if seen else Effect(math.nan, math.nan, 0)
 
 # %% ../nbs/61_ablations.ipynb #95037bb2
 def results_table(
