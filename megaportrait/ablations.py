@@ -285,7 +285,7 @@ def show_results(
         ax.set_yticks(range(len(names)), [n.replace('_', ' ') for n in names]); ax.set_ylim(len(names) - .5, -.5)
     return fig
 
-# %% ../nbs/61_ablations.ipynb #8a6b4115
+# %% ../nbs/61_ablations.ipynb #b9ecb653
 def findings(
     results:dict, # of `read_results`
     keys:list, # of MEASURES
@@ -295,6 +295,6 @@ def findings(
     for name in (k for k in results if VARIANTS[k].than):
         effects = {MEASURES[k][0]: effect_of(results, name, k) for k in keys}
         clear = [f'{what} {e.told(MEASURES[k][1])}' for k, (what, e) in zip(keys, effects.items()) if e.clear]
-        rest = ', '.join(k for k, e in effects.items() if not e.clear) or 'nothing'
+        rest = '; '.join(k for k, e in effects.items() if not e.clear) or 'nothing'
         lines.append(f"- **Without {VARIANTS[name].without}** ({len(results[name])} seeds): {'; '.join(clear) or 'nothing is clear'}. Does not show: {rest}.")
     return '\n'.join(lines)
