@@ -123,7 +123,7 @@ def train_variant(
     "Train a variant, or go on with it, or take it up when it is finished"
     return train(study_cfg(name, steps), data, Path(runs)/f'{name}-{seed}', stage=AblationStage(VARIANTS[name]), seed=seed, device=device, resume=True, progress=progress)
 
-# %% ../nbs/61_ablations.ipynb #9fe5a863
+# %% ../nbs/61_ablations.ipynb #5f174033
 def measure_variant(
     name:str, # of VARIANTS
     st:State, # at the end of the training
@@ -135,18 +135,19 @@ def measure_variant(
     model = AblationStage(VARIANTS[name]).finished(st)
     m, shown = evaluate(model, held_out(data), pairs)
     cross, out = shown['cross']
-    (look, shut), (true_look, true_shut) = (read_eyes(load_gaze_net(), x, cross.pose_d) for x in (out, cross.truth))
+    net = load_gaze_net()
+    (look, shut), (true_look, true_shut) = (read_eyes(net, x, cross.pose_d) for x in (out, cross.truth))
     m |= dict(gaze_error_deg=angle(look, true_look).median().item(), blink_agreement=blink_agreement(shut, true_shut).mean().item())
     return m | probe_model(model, n_people=people), [list(o[:SHOWN]) for o in (cross.x_s, cross.x_d, cross.truth, out)]
 
-# %% ../nbs/61_ablations.ipynb #b5a36eb7
+# %% ../nbs/61_ablations.ipynb #03561c35
 SHOWN = 6 # pairs in the picture of a run
 
 def run_variant(
     name:str, # of VARIANTS
     seed:int,
     runs:str|Path, # gets the run folder
-    results:str|Path, # gets NAME-SEED.json and NAME-SEED.png
+    results:str|Path, # gets NAME-SEED.json and NAME-SEED.jpg
     *,
     data:str|Path = '', # prepared folder; empty: synthetic heads
     steps:int = 0, # 0: the study's

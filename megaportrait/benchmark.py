@@ -7,9 +7,9 @@ __all__ = ['STAGES', 'LIGHT', 'PEAKS', 'PRODUCT', 'SourcePath', 'stages_of', 'bu
            'costs_of', 'show_costs', 'hardware', 'others', 'graphed', 'in_half', 'working', 'module_times',
            'onnx_shares', 'measure', 'add_rows', 'main', 'show_speeds', 'show_bound']
 
-# %% ../nbs/70_benchmark.ipynb #4f25804b
+# %% ../nbs/70_benchmark.ipynb #2a6e6037
 import argparse, json, os, platform, sys, tempfile, time, weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
@@ -344,15 +344,15 @@ def _short(o):
     if isinstance(o, dict): return {k: _short(v) for k, v in o.items()}
     return float(f'{o:.4g}') if isinstance(o, float) else o
 
-# %% ../nbs/70_benchmark.ipynb #fe180287
-def _key(row): return row['hardware'], row['threads'], row['preset'], list(STAGES).index(row['stage'])
-
+# %% ../nbs/70_benchmark.ipynb #f6159e34
 def add_rows(
     path:str|Path, # .json
     rows:list,
+    stages:Iterable = STAGES, # names in the order in which they stand
 ):
     "Put rows into the table of all machines; a row of the same hardware, threads, preset and stage is replaced"
-    kept = {_key(r): r for r in (load_json(path) if Path(path).is_file() else []) + rows}
+    key = lambda row: (row['hardware'], row['threads'], row['preset'], list(stages).index(row['stage']))
+    kept = {key(r): r for r in (load_json(path) if Path(path).is_file() else []) + rows}
     save_json(path, [kept[k] for k in sorted(kept)])
 
 def main(
