@@ -6,7 +6,7 @@
 __all__ = ['stages', 'SYNTHETIC', 'SETTINGS', 'of_stage', 'configure', 'make_synthetic', 'find_data', 'held_out', 'write_metrics',
            'train_base', 'parser', 'main', 'leave']
 
-# %% ../nbs/26_train.ipynb #4bd1c49c
+# %% ../nbs/26_train.ipynb #586afbd1
 import argparse, ast, os, sys, time
 from importlib import import_module
 from dataclasses import replace
@@ -15,14 +15,14 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from .base import load_model
-from .core import BaseCfg, data_dir, in_test, presets, project_root, save_json
+from .core import BaseCfg, data_dir, from_dict, in_test, presets, project_root, save_json, to_dict
 from .data import ClipSet
 from .evaluate import evaluate
 from .synthetic import make_clips
 from .trainer import BaseStage, State, processes, train
 from .viz import read_log
 
-# %% ../nbs/26_train.ipynb #54375c45
+# %% ../nbs/26_train.ipynb #92f77c8d
 stages = dict(base='train', hr='highres', student='student')  # in the order of training, each with its module
 
 def of_stage(
@@ -42,7 +42,7 @@ def configure(
 ) -> BaseCfg:
     "The configuration of a run; in nbdev's test runner it takes four steps"
     if preset not in presets: raise ValueError(f"preset '{preset}' is not known; choose from {', '.join(presets)}")
-    cfg = replace(presets[preset], stage=stage, **of_stage(stage, 'SETTINGS')[preset] | over)
+    cfg = from_dict(to_dict(presets[preset]) | dict(stage=stage) | of_stage(stage, 'SETTINGS')[preset] | over)
     if steps: cfg = replace(cfg, steps=steps)
     if batch_size: cfg = replace(cfg, bs=batch_size)
     return replace(cfg, steps=4, warmup=0, log_every=1, snap_every=2, save_every=2) if in_test() else cfg
