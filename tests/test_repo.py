@@ -6,7 +6,7 @@ import filecmp, importlib, json, os, re, shlex, shutil, subprocess, sys
 from configparser import ConfigParser
 from pathlib import Path
 
-import pytest
+import pytest, yaml
 
 from cells import counts
 
@@ -172,7 +172,8 @@ def test_readme_commands_name_what_exists(capsys):
         if words[0] == "papermill":
             cell, = [c for c in cells(ROOT/words[1]) if "parameters" in c["metadata"].get("tags", [])]
             known = set(re.findall(r"^(\w+):", "".join(cell["source"]), re.M))
-            given = {words[i+1] for i, o in enumerate(words) if o == "-p"}
+            files = [words[i+1] for i, o in enumerate(words) if o == "-f"]
+            given = {words[i+1] for i, o in enumerate(words) if o == "-p"} | {k for o in files for k in yaml.safe_load((ROOT/o).read_text(encoding="utf-8"))}
             assert given <= known, f"{words[1]} has no parameter {given-known}"
 
 
@@ -192,3 +193,13 @@ def test_a_shipped_model_loads_by_its_name(name, stage):
     card = (folder/"card.md").read_text(encoding="utf-8")
     assert sum(p.stat().st_size for p in folder.iterdir()) <= 6e6 and card.startswith(f"# {name}\n") and "not met" not in card
     assert megaportrait.load(name).cfg.stage == stage
+
+
+@pytest.mark.parametrize("path", sorted((ROOT/"data"/"weights").glob("*/train.yaml")), ids=lambda p: p.parent.name)
+def test_a_shipped_model_was_trained_with_the_settings_beside_it(path):
+    from megaportrait.core import from_dict, load_json
+    from megaportrait.train import configure
+    p = yaml.safe_load(path.read_text(encoding="utf-8"))
+    made = from_dict(load_json(path.with_name("config.json")))
+    assert configure(p["preset"], p["steps"], stage=made.stage, **json.loads(p["settings"])) == made
+    assert f"-f {path.relative_to(ROOT)}" in path.with_name("card.md").read_text(encoding="utf-8")
