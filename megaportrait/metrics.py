@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from . import pose as P
-from .face import EYES, eye_centres
+from .face import EYES, Tracker, as_picture, eye_centres
 from .perceptual import face_crop
 from .weights import IResNet50, load_state
 
@@ -103,16 +103,13 @@ class Seen:
     found:Tensor     # (B,) bool
 
 @lru_cache
-def _tracker():
-    from megaportrait.face import Tracker
-    return Tracker(masks=False)
+def _tracker(): return Tracker(masks=False)
 
 def see_faces(
     images:Tensor, # (B, 3, S, S) in [0, 1]
     size:int=256, # px, side at which the tracker looks
 ) -> Seen:
     "Landmarks and pose of the face in each picture, on its own (needs mediapipe)"
-    from megaportrait.face import as_picture
     x = images.detach().float().cpu()
     if x.shape[-1] < size: x = F.interpolate(x, (size, size), mode='bicubic').clamp(0, 1)
     track, half, faces = _tracker(), x.shape[-1]/2, []
