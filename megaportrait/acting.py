@@ -48,7 +48,12 @@ def read_eyes(
     o = net(x, pose)
     return o.gaze, o.blink > 0
 
-def angle(a, b): return torch.atan2(torch.linalg.cross(a, b).norm(dim=-1), (a*b).sum(-1)).rad2deg() # between (N, 3) directions, degrees
+def angle(
+    a:Tensor, # (..., 3) directions
+    b:Tensor, # (..., 3)
+) -> Tensor: # (...) degrees
+    "Angle between two directions"
+    return torch.atan2(torch.linalg.cross(a, b).norm(dim=-1), (a*b).sum(-1)).rad2deg()
 
 def blink_agreement(
     a:Tensor, # (B, 2) bool, which eyes are shut

@@ -178,7 +178,7 @@ def measure(
 # %% ../nbs/26a_ladder.ipynb #6094ba99
 @dataclass(frozen=True)
 class Rung:
-    "Something to learn, what shows that it was learnt, and what to look at if not"
+    "Something to learn, what shows that it was learned, and what to look at if not"
     name:str
     task:Callable # from a ClipSet and px to what is trained on, pairs to measure on, and their sources
     marks:dict # name of a number and the least that it must reach

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from . import pose as P
 from .metrics import masked_mean
-from .warp import warp
+from .warp import identity_grid, warp
 
 # %% ../nbs/25c_moving.ipynb #50720a45
 def trace(
@@ -27,7 +27,7 @@ def visible(
     points:Tensor, # (B, N, 3) crop coordinates
     depth:Tensor, # (B, 1, S, S) z of the nearest surface
 ) -> Tensor: # (B, N) bool
-    "Whether nothing is before a point"
+    "Whether nothing is more than 0.1 before a point"
     return points[..., 2] < F.grid_sample(depth, points[:, None, :, :2], mode='nearest', align_corners=False)[:, 0, 0] + .1
 
 def endpoint_error(
@@ -54,8 +54,7 @@ def rigid_motion(
     now:Tensor, # (B, 4, 4)
 ) -> Tensor: # (B, S, S, 2) where each pixel was
     "Motion of a head of known depth"
-    u = (torch.arange(depth.shape[-1], device=depth.device)*2 + 1)/depth.shape[-1] - 1
-    xy = torch.stack(torch.meshgrid(u, u, indexing='xy'), -1).expand(len(depth), -1, -1, 2)
+    xy = identity_grid((1, *depth.shape[2:]), depth.device)[:, 0, ..., :2].expand(len(depth), -1, -1, 2)
     p = torch.cat([xy, depth[:, 0, ..., None]], -1)
     return P.apply(then @ P.invert(now), p.flatten(1, 2)).unflatten(1, p.shape[1:3])[..., :2]
 

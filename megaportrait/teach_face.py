@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from . import pose as P
 from .augment import step_generator
 from .bank import Bank
 from .core import BaseCfg, save_json

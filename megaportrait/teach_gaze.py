@@ -159,6 +159,16 @@ def measure_gaze_real(
                 blink_auc=auc(logit[shut], logit[~shut]), shut_eyes=int(shut.sum()), frames=len(shut))
 
 # %% ../nbs/28c_teach_gaze.ipynb #ca39874b
+def _iris_changes(n, size=128, seed=0):
+    "Faces with open eyes, their poses, and the faces changed in three ways"
+    who = [sample_identity(f'iris test {seed} {k}') for k in range(n)]
+    still = [replace(m, blink=0*m.blink, eyes=.6*m.eyes) for m in (sample_drivers(1000*seed + k, 1, 25.) for k in range(n))]
+    side = torch.tensor([1. if k % 2 else -1. for k in range(n)])*torch.pi/18
+    away = [replace(m, eyes=m.eyes + torch.stack([a, 0*a])) for m, a in zip(still, side)]
+    f, g = (render(who, m, size)[:, 0] for m in (still, away))
+    light = recolour(f.image, draw_colours(n, (.1, .1, .1, .02), generator=torch.Generator().manual_seed(seed)))
+    return f.image, f.pose, dict(iris=g.image, light=light, shift=f.image.roll(1, -1))
+
 def iris_test(
     loss:GazeLoss,
     n:int = 100, # unseen people
@@ -166,16 +176,10 @@ def iris_test(
     seed:int = 0,
 ) -> dict: # share of faces, and the mean loss of each change
     "Whether the gaze loss minds what it should mind most"
-    who = [sample_identity(f'iris test {seed} {k}') for k in range(n)]
-    still = [replace(m, blink=0*m.blink, eyes=.6*m.eyes) for m in (sample_drivers(1000*seed + k, 1, 25.) for k in range(n))]
-    side = torch.tensor([1. if k % 2 else -1. for k in range(n)])*torch.pi/18
-    away = [replace(m, eyes=m.eyes + torch.stack([a, 0*a])) for m, a in zip(still, side)]
-    f, g = (render(who, m, size)[:, 0] for m in (still, away))
-    light = recolour(f.image, draw_colours(n, (.1, .1, .1, .02), generator=torch.Generator().manual_seed(seed)))
     device = next(loss.parameters()).device
-    with torch.no_grad():
-        cost = {k: torch.stack([loss(x[i:i+1].to(device), f.image[i:i+1].to(device), f.pose[i:i+1].to(device)).cpu() for i in range(n)])
-                for k, x in dict(iris=g.image, light=light, shift=f.image.roll(1, -1)).items()}
+    x, pose, changed = _iris_changes(n, size, seed)
+    one = lambda v, i: v[i:i+1].to(device)
+    with torch.no_grad(): cost = {k: torch.stack([loss(one(o, i), one(x, i), one(pose, i)).cpu() for i in range(n)]) for k, o in changed.items()}
     won = (cost['iris'] > cost['light']) & (cost['iris'] > cost['shift'])
     return dict(iris_wins=won.float().mean().item(), **{f'loss_{k}': v.mean().item() for k, v in cost.items()}, faces=n)
 

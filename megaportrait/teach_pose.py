@@ -30,7 +30,7 @@ def pose_loss(
     pred:Tensor, # (B, 4, 4)
     true:Tensor, # (B, 4, 4)
 ) -> Tensor: # ()
-    "How far two poses put the same points of the head from each other, 16 cm, summed over x, y, z"
+    "How far two poses put the same points of the head from each other, in units of 16 cm, summed over x, y, z"
     p = torch.as_tensor(canonical_mesh(), dtype=true.dtype, device=true.device)[list(P.RIGID)]
     return (P.apply(pred, p) - P.apply(true, p)).abs().sum(-1).mean()
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from . import pose as P
 from .augment import draw_colours, recolour
-from .bank import Bank, eval_people, make_bank
+from .bank import eval_people, make_bank
 from .core import BaseCfg, in_test, load_json, presets, project_root
 from .data import ClipSet
 from .ours import card

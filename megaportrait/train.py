@@ -11,15 +11,14 @@ import argparse, ast, os, sys, time
 from importlib import import_module
 from dataclasses import replace
 from pathlib import Path
-import torch
 import torch.distributed as dist
 from torch import nn
 from .base import load_model
-from .core import BaseCfg, data_dir, from_dict, in_test, presets, project_root, save_json, to_dict
+from .core import BaseCfg, data_dir, from_dict, in_test, presets, save_json, to_dict
 from .data import ClipSet
 from .evaluate import evaluate
 from .synthetic import make_clips
-from .trainer import BaseStage, State, processes, train
+from .trainer import State, train
 from .viz import read_log
 
 # %% ../nbs/26_train.ipynb #92f77c8d
