@@ -6,10 +6,10 @@
 __all__ = ['Clock', 'Newest', 'from_file', 'from_camera', 'Follow', 'Puppet', 'load_puppet', 'caption', 'Window', 'Canvas',
            'summary', 'show_newest', 'live', 'main']
 
-# %% ../nbs/53_live.ipynb #b318b6ba
+# %% ../nbs/53_live.ipynb #97977a88
 import argparse, io, math, os, sys, threading, time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 import numpy as np

@@ -292,7 +292,7 @@ class StudentStage(BaseStage):
 
 MOVE = (4., .04, .03)  # of the frames: roll in degrees, zoom, and shift in crop coordinates, at most
 
-# %% ../nbs/40_student.ipynb #2381e054
+# %% ../nbs/40_student.ipynb #76f44937
 def drivers_of(
     clips:ClipSet,
     size:int, # px
@@ -311,7 +311,7 @@ def paint(
     pose:Tensor|None = None, # (N, 4, 4) for a teacher
     batch:int = 16,
 ) -> Tensor: # (N, 3, H, W) on the CPU
-    "Many pictures"
+    "What a student or a teacher paints, some pictures at a time"
     device = next(net.parameters()).device
     to = lambda *o: [v.to(device) for v in o]
     ask = lambda s: net(*to(k[s], x[s], pose[s])) if pose is not None else net(*to(x[s], k[s]))

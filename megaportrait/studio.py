@@ -9,8 +9,8 @@ __all__ = ['KNOBS', 'BACKGROUNDS', 'LARGEST', 'PIECE', 'SHOWN', 'knob_labels', '
            'open_source', 'act_of', 'film_some', 'open_driver', 'Stopped', 'perform', 'record', 'save_png', 'Incoming',
            'drop_box', 'keep_upload', 'Page', 'Desk', 'Studio', 'studio']
 
-# %% ../nbs/52_studio.ipynb #d42c6211
-import hashlib, html, io, json, math, tempfile, threading
+# %% ../nbs/52_studio.ipynb #ed6ea623
+import hashlib, html, json, math, tempfile, threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
