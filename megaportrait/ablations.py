@@ -43,34 +43,34 @@ class SeesPose(BaseModel):
     "Poses from the pose network, always"
     def pose(self, x, pose, name): return super().pose(x, None, name)
 
-# %% ../nbs/61_ablations.ipynb #a13198e3
+# %% ../nbs/61_ablations.ipynb #a397b83a
 STUDY = dict(steps=500, game_from=.3, w_cos=2., percept='random', percept_width=8, w_vgg=4.)
 LARGE = dict(size=128, app_widths=(8, 16, 32, 64), g2d_ups=(32, 16, 8), w_eyes=300., w_blink=1., w_gaze=5.)  # the same volume
 
 @dataclass(frozen=True)
 class Variant:
     "One training of the study"
-    without:str                 # what is left out, in words
+    title:str                   # its name in tables
     than:str = 'full'           # the variant that it is compared with
     model:type = BaseModel
     seen:bool = False           # poses come from the pose network, in training and after
     over:dict = field(default_factory=dict) # fields of the configuration that differ from the study's
 
 VARIANTS = dict(
-    full=Variant('nothing', ''),
-    no_contrast=Variant('contrastive loss', over=dict(w_cos=0.)),
-    no_global=Variant('global descriptor', model=NoGlobal),
-    no_source_warp=Variant("source's warp", model=NoSourceWarp),
-    no_augment=Variant("driver's augmentation", over=dict(jitter_motion=0., grey_p=0., tps_sigma=0.)),
-    seen_pose=Variant('poses of labels', seen=True),
-    adamw=Variant('Muon', over=dict(lr_kernel=0.)),
-    paper_groups=Variant('few groups', over=dict(groups=32)),
-    drawn_shortcuts=Variant('plain shortcuts', over=dict(skip3x3=True)),
-    no_bodies=Variant('shares of body and room', over=dict(bodies=False)),
-    no_place=Variant('learned places', over=dict(g3d_place=False)),
-    no_residual=Variant("G_3D's residual", over=dict(g3d_residual=False)),
-    large=Variant('nothing, 128 px', '', over=LARGE),
-    no_gaze=Variant('gaze loss, 128 px', 'large', over=LARGE | dict(w_gaze=0.)))
+    full=Variant('whole', ''),
+    no_contrast=Variant('without contrastive loss', over=dict(w_cos=0.)),
+    no_global=Variant('without global descriptor', model=NoGlobal),
+    no_source_warp=Variant("without source's warp", model=NoSourceWarp),
+    no_augment=Variant("without driver's augmentation", over=dict(jitter_motion=0., grey_p=0., tps_sigma=0.)),
+    seen_pose=Variant("without labels' poses", seen=True),
+    adamw=Variant('without Muon', over=dict(lr_kernel=0.)),
+    paper_groups=Variant('without few groups', over=dict(groups=32)),
+    drawn_shortcuts=Variant('without plain shortcuts', over=dict(skip3x3=True)),
+    no_bodies=Variant('without shares of body and room', over=dict(bodies=False)),
+    no_place=Variant('without learned places', over=dict(g3d_place=False)),
+    no_residual=Variant("without G_3D's residual", over=dict(g3d_residual=False)),
+    large=Variant('whole, 128 px', '', over=LARGE),
+    no_gaze=Variant('without gaze loss, 128 px', 'large', over=LARGE | dict(w_gaze=0.)))
 
 def study_cfg(
     name:str, # of VARIANTS
@@ -208,11 +208,11 @@ def main(
 
 if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())  # not in a notebook
 
-# %% ../nbs/61_ablations.ipynb #932d5642
+# %% ../nbs/61_ablations.ipynb #e52206cf
 MEASURES = dict(
     cross_psnr=('picture, cross, dB', 2), psnr=('picture, self, dB', 2), csim=('person, cosine', 3), yaw_error_deg=('yaw, degrees', 1), pose_error_deg=('pose, degrees', 1),
     jaw_correlation=('jaw, correlation', 2), lid_auc=('lids, AUC', 2), probe_identity_z=('who, from z', 2), probe_pose_z=('pose from z, R²', 2),
-    gaze_error_deg=('gaze, degrees', 1), probe_pose_e=('pose from e_s, R²', 2), probe_jaw_z=('jaw from z, R²', 2), auc_z=('AUC_z', 3)) # key of the results, what it is, digits
+    gaze_error_deg=('gaze, degrees', 1), blink_agreement=('lids that agree', 2), probe_pose_e=('pose from e_s, R²', 2), probe_jaw_z=('jaw from z, R²', 2), auc_z=('AUC_z', 3)) # key of the results, what it is, digits
 
 @dataclass(frozen=True)
 class Effect:
@@ -256,7 +256,7 @@ def effect_of(
     seen = [d for d in both if math.isfinite(d)] # a tracker may have found no face
     return Effect(*spread(seen), len(seen)) if seen else Effect(math.nan, math.nan, 0)
 
-# %% ../nbs/61_ablations.ipynb #95037bb2
+# %% ../nbs/61_ablations.ipynb #98831ae8
 def results_table(
     results:dict, # of `read_results`
     keys:list, # of MEASURES
@@ -267,7 +267,7 @@ def results_table(
         if VARIANTS[name].than: return effect_of(results, name, key).told(n)
         mean, sd = spread([m[key] for m in results[name].values()])
         return f'{mean:.{n}f}' + (f' ± {sd:.{n}f}' if sd == sd else '')
-    rows = [[f'without {VARIANTS[k].without}' if VARIANTS[k].than else k, str(len(results[k])), *(cell(k, key) for key in keys)] for k in results]
+    rows = [[VARIANTS[k].title, str(len(results[k])), *(cell(k, key) for key in keys)] for k in results]
     return '\n'.join('| ' + ' | '.join(r) + ' |' for r in [['', 'seeds', *(MEASURES[k][0] for k in keys)], ['---']*(len(keys) + 2), *rows])
 
 # %% ../nbs/61_ablations.ipynb #7ceb0523
@@ -286,7 +286,7 @@ def show_results(
         ax.set_yticks(range(len(names)), [n.replace('_', ' ') for n in names]); ax.set_ylim(len(names) - .5, -.5)
     return fig
 
-# %% ../nbs/61_ablations.ipynb #b9ecb653
+# %% ../nbs/61_ablations.ipynb #de71c329
 def findings(
     results:dict, # of `read_results`
     keys:list, # of MEASURES
@@ -297,5 +297,5 @@ def findings(
         effects = {MEASURES[k][0]: effect_of(results, name, k) for k in keys}
         clear = [f'{what} {e.told(MEASURES[k][1])}' for k, (what, e) in zip(keys, effects.items()) if e.clear]
         rest = '; '.join(k for k, e in effects.items() if not e.clear) or 'nothing'
-        lines.append(f"- **Without {VARIANTS[name].without}** ({len(results[name])} seeds): {'; '.join(clear) or 'nothing is clear'}. Does not show: {rest}.")
+        lines.append(f"- **{VARIANTS[name].title}** ({len(results[name])} seeds): {'; '.join(clear) or 'nothing is clear'}. Does not show: {rest}.")
     return '\n'.join(lines)
