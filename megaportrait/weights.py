@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 import torch
-from torch import nn, Tensor
+from torch import nn
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tqdm.auto import tqdm
