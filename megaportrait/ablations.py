@@ -7,7 +7,7 @@ __all__ = ['STUDY', 'LARGE', 'VARIANTS', 'SHOWN', 'MEASURES', 'NoGlobal', 'NoSou
            'AblationStage', 'train_variant', 'measure_variant', 'run_variant', 'run_study', 'main', 'Effect',
            'read_results', 'spread', 'effect_of', 'results_table', 'show_results', 'findings']
 
-# %% ../nbs/61_ablations.ipynb #e27386a1
+# %% ../nbs/61_ablations.ipynb #f14b7786
 import argparse, json, math, sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 from matplotlib.figure import Figure
 from .acting import angle, blink_agreement, read_eyes
 from .base import BaseModel
-from .core import BaseCfg, load_json, presets, project_root, save_json
+from .core import BaseCfg, load_json, markdown_table, presets, project_root, save_json
 from .data import to_float
 from .evaluate import evaluate
 from .gaze import load_gaze_net
@@ -256,7 +256,7 @@ def effect_of(
     seen = [d for d in both if math.isfinite(d)] # a tracker may have found no face
     return Effect(*spread(seen), len(seen)) if seen else Effect(math.nan, math.nan, 0)
 
-# %% ../nbs/61_ablations.ipynb #98831ae8
+# %% ../nbs/61_ablations.ipynb #b65b5c91
 def results_table(
     results:dict, # of `read_results`
     keys:list, # of MEASURES
@@ -267,8 +267,8 @@ def results_table(
         if VARIANTS[name].than: return effect_of(results, name, key).told(n)
         mean, sd = spread([m[key] for m in results[name].values()])
         return f'{mean:.{n}f}' + (f' ± {sd:.{n}f}' if sd == sd else '')
-    rows = [[VARIANTS[k].title, str(len(results[k])), *(cell(k, key) for key in keys)] for k in results]
-    return '\n'.join('| ' + ' | '.join(r) + ' |' for r in [['', 'seeds', *(MEASURES[k][0] for k in keys)], ['---']*(len(keys) + 2), *rows])
+    rows = [[VARIANTS[k].title, len(results[k]), *(cell(k, key) for key in keys)] for k in results]
+    return markdown_table(['', 'seeds', *(MEASURES[k][0] for k in keys)], rows)
 
 # %% ../nbs/61_ablations.ipynb #7ceb0523
 def show_results(

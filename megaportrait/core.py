@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['presets', 'BaseCfg', 'to_dict', 'from_dict', 'seed_everything', 'pick_device', 'threads_of', 'in_test',
-           'project_root', 'data_dir', 'replacing', 'atomic_write', 'save_json', 'load_json']
+           'project_root', 'data_dir', 'replacing', 'atomic_write', 'save_json', 'load_json', 'markdown_table']
 
 # %% ../nbs/00_core.ipynb #29c54478
 import dataclasses, json, os, random, tempfile
@@ -209,7 +209,7 @@ def data_dir() -> Path:
     "What the repository ships: the small synthetic set and trained weights"
     return project_root()/'data'
 
-# %% ../nbs/00_core.ipynb #defd7333
+# %% ../nbs/00_core.ipynb #f9cab6df
 @contextmanager
 def replacing(
     path:str|Path, # the file; its folder is made
@@ -243,3 +243,10 @@ def load_json(
     "Read a json file; a broken one is named"
     try: return json.loads(Path(path).read_text())
     except json.JSONDecodeError as e: raise ValueError(f'{path} is not valid json ({e}); delete it or restore it') from e
+
+def markdown_table(
+    head:list, # titles of the columns
+    rows:list, # of each the cells
+) -> str: # markdown
+    "Numbers for people to read"
+    return '\n'.join('| ' + ' | '.join(map(str, o)) + ' |' for o in (head, ['---']*len(head), *rows))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ours', 'save_net', 'read_header', 'open_net', 'load_net', 'card', 'ship']
 
-# %% ../nbs/18a_ours.ipynb #fc5be12d
+# %% ../nbs/18a_ours.ipynb #b90dc229
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
-from .core import BaseCfg, atomic_write, data_dir, from_dict, to_dict
+from .core import BaseCfg, atomic_write, data_dir, from_dict, markdown_table, to_dict
 from .weights import Entry, check_form, fetch, form_of, read_tensors
 
 # %% ../nbs/18a_ours.ipynb #a24471f4
@@ -70,7 +70,7 @@ def load_net(
     "A network of ours, ready for use"
     return open_net(path or fetch(ours[kind]), kind, make, device)
 
-# %% ../nbs/18a_ours.ipynb #b3daa260
+# %% ../nbs/18a_ours.ipynb #b9274e09
 def card(
     kind:str,
     net:nn.Module,
@@ -85,13 +85,11 @@ def card(
     met = lambda k, bar, smaller: all(k in m and (m[k] <= bar if smaller else m[k] >= bar) for m in metrics)
     missed = [k for k, bar in bars.items() if not met(k, *bar)]
     show = lambda v: f'{v:.4g}' if isinstance(v, float) else str(v)
-    line = lambda *cells: '| ' + ' | '.join(cells) + ' |'
     asked = lambda k: '' if k not in bars else ('at most ' if bars[k][1] else 'at least ') + show(bars[k][0])
-    rows = [line('', *(f"seed {m['seed']}" for m in metrics), 'bar'), line(*['---']*(len(metrics) + 2))]
-    rows += [line(k, *(show(m.get(k, '')) for m in metrics), asked(k)) for k, v in metrics[0].items() if k != 'seed' and not isinstance(v, (dict, list))]
+    rows = [[k, *(show(m.get(k, '')) for m in metrics), asked(k)] for k, v in metrics[0].items() if k != 'seed' and not isinstance(v, (dict, list))]
     note = f"**Bars not met: {', '.join(missed)}.**\n\n" if missed else ''
     return (f'# {kind}\n\n{note}{n/1e6:.2f} million weights, half precision. Made by\n\n```\n{command}\n```\n\n## Learned from\n\n{data}\n\n## Measured\n\n'
-            + '\n'.join(rows) + f'\n\n## Limits\n\n{limits}\n')
+            + markdown_table(['', *(f"seed {m['seed']}" for m in metrics), 'bar'], rows) + f'\n\n## Limits\n\n{limits}\n')
 
 def ship(
     path:str|Path, # of the network, as a run keeps it

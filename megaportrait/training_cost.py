@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PEOPLE', 'whole_game', 'train_row', 'training_table', 'main']
 
-# %% ../nbs/70a_training_cost.ipynb #8c1aa37e
+# %% ../nbs/70a_training_cost.ipynb #a881fd01
 import argparse, sys, tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from .base import BaseModel, save_model
 from .benchmark import add_rows, hardware, others
-from .core import BaseCfg, pick_device, presets, project_root, threads_of
+from .core import BaseCfg, markdown_table, pick_device, presets, project_root, threads_of
 from .synthetic import make_clips
 from .train import configure, of_stage, stages
 from .viz import read_log
@@ -51,7 +51,7 @@ def train_row(
     seconds = np.diff([o['seconds'] for o in log])[1:]
     return row | dict(threads=0 if device.type == 'cuda' else n, batch=cfg.bs, steps=len(seconds), s_per_step=float(np.median(seconds)), memory_gb=log[-1]['memory_gb'])
 
-# %% ../nbs/70a_training_cost.ipynb #1f5f4edf
+# %% ../nbs/70a_training_cost.ipynb #1abc7515
 def training_table(
     rows:list, # of `train_row`
 ) -> str: # markdown
@@ -59,9 +59,9 @@ def training_table(
     head = ['machine', 'threads', 'preset', 'stage', 'batch', 's a step', 'images/s', 'GB', 'steps', 'hours of it']
     def line(r):
         total = configure(r['preset'], stage=r['stage']).steps
-        return [r['hardware'], str(r['threads'] or ''), r['preset'], r['stage'], str(r['batch']), f"{r['s_per_step']:.3g}", f"{r['batch']/r['s_per_step']:.3g}", f"{r['memory_gb']:.2g}",
+        return [r['hardware'], r['threads'] or '', r['preset'], r['stage'], r['batch'], f"{r['s_per_step']:.3g}", f"{r['batch']/r['s_per_step']:.3g}", f"{r['memory_gb']:.2g}",
                 f'{total:,}', f"{total*r['s_per_step']/3600:.2g}"]
-    return '\n'.join('| ' + ' | '.join(o) + ' |' for o in [head, ['---']*len(head), *map(line, rows)])
+    return markdown_table(head, map(line, rows))
 
 def main(
     args:list|None = None, # command line, default the real one

@@ -6,7 +6,7 @@
 __all__ = ['VGG16', 'VGG19', 'registry', 'Entry', 'cache_dir', 'folders', 'find', 'fetch', 'check_digest', 'read_tensors',
            'read_program', 'form_of', 'check_form', 'conv_names', 'IBlock', 'IResNet50', 'load_state', 'table']
 
-# %% ../nbs/18_weights.ipynb #5a9de711
+# %% ../nbs/18_weights.ipynb #4a255ae1
 import hashlib, os, pickle, urllib.error, urllib.request, warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from torch import nn
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tqdm.auto import tqdm
-from .core import atomic_write, data_dir
+from .core import atomic_write, data_dir, markdown_table
 
 # %% ../nbs/18_weights.ipynb #3c4dd6b8
 @dataclass(frozen=True, kw_only=True)
@@ -273,8 +273,7 @@ def load_state(
     path = fetch(e)
     return e.read((read_program if e.program else read_tensors)(path, e.digest), path)
 
-# %% ../nbs/18_weights.ipynb #11b1c956
+# %% ../nbs/18_weights.ipynb #55869dfe
 def table() -> str: # markdown
     "The registry for people: file, licence, who asks for it, how to go without"
-    rows = [f'| `{e.name}` | [{e.file}]({e.source}) | {e.licence} | {e.needed} | {e.instead} |' for e in registry.values()]
-    return '\n'.join(['| name | file | licence | needed by | without it |', '|---|---|---|---|---|', *rows])
+    return markdown_table(['name', 'file', 'licence', 'needed by', 'without it'], [(f'`{e.name}`', f'[{e.file}]({e.source})', e.licence, e.needed, e.instead) for e in registry.values()])
