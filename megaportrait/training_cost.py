@@ -61,7 +61,7 @@ def training_table(
         total = configure(r['preset'], stage=r['stage']).steps
         return [r['hardware'], r['threads'] or '', r['preset'], r['stage'], r['batch'], f"{r['s_per_step']:.3g}", f"{r['batch']/r['s_per_step']:.3g}", f"{r['memory_gb']:.2g}",
                 f'{total:,}', f"{total*r['s_per_step']/3600:.2g}"]
-    return markdown_table(head, map(line, rows))
+    return markdown_table(head, [line(r) for r in rows])
 
 def main(
     args:list|None = None, # command line, default the real one
