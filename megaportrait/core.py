@@ -7,7 +7,7 @@ __all__ = ['presets', 'BaseCfg', 'to_dict', 'from_dict', 'seed_everything', 'pic
            'project_root', 'data_dir', 'replacing', 'atomic_write', 'save_json', 'load_json', 'markdown_table']
 
 # %% ../nbs/00_core.ipynb #29c54478
-import dataclasses, json, os, random, tempfile
+import dataclasses, difflib, json, os, random, tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,6 +61,7 @@ class BaseCfg:
     enh_anchor:bool = False             # its means over 8 px are the base's over 4 px, by construction
     # student G_DT, Fig. 11: from `size` to `size`
     n_avatars:int = 100                 # people that it knows
+    dt_see:int = 0                      # side at which its trunk sees the driver, px; 0: `size`
     dt_width:int = 64                   # stem width of its ResNet-18
     dt_layers:tuple = (2, 2, 2, 2)      # residual blocks per stage of it; four stages end at a 32nd of the size, three at a 16th
     dt_widths:tuple = (192, 192, 192, 192, 192, 96, 48, 24)  # residual blocks with SPADE; the last ones double, back to `size`
@@ -156,13 +157,25 @@ def to_dict(
 
 def _tuples(v): return tuple(map(_tuples, v)) if isinstance(v, (list, tuple)) else v
 
+def _fitting(
+    name, # of a field
+    v, # json has no tuples, and a whole number may stand for any
+    like, # the field's default
+):
+    "A value for a field, of its kind"
+    v = float(v) if isinstance(like, float) and type(v) is int else _tuples(v)
+    if type(v) is not type(like): raise ValueError(f'{name}={v!r} is of the wrong kind: give something like {like!r}')
+    return v
+
 def from_dict(
     d:dict, # what `to_dict` gave, perhaps through json
 ) -> BaseCfg:
-    "A configuration from its fields; a field that is not known is refused by name"
-    unknown = sorted(set(d) - {f.name for f in dataclasses.fields(BaseCfg)})
-    if unknown: raise ValueError(f'configuration has fields that this version does not know: {", ".join(unknown)}; remove them or use the version that wrote it')
-    return BaseCfg(**{k: _tuples(v) for k, v in d.items()})
+    "A configuration from its fields; what is not known, or of the wrong kind, is refused by name"
+    like = {f.name: f.default for f in dataclasses.fields(BaseCfg)}
+    if unknown := sorted(set(d) - set(like)):
+        near = [f'{k} (did you mean {", ".join(o)}?)' if (o := difflib.get_close_matches(k, like)) else k for k in unknown]
+        raise ValueError(f'no such field in a configuration: {", ".join(near)}; correct or remove it, or use the version that wrote it')
+    return BaseCfg(**{k: _fitting(k, v, like[k]) for k, v in d.items()})
 
 # %% ../nbs/00_core.ipynb #64efac5e
 def seed_everything(

@@ -97,13 +97,15 @@ class Student(nn.Module):
         names:tuple = (), # of the avatars; default '0', '1', …
     ):
         super().__init__()
-        n, ups = cfg.n_avatars, len(cfg.dt_layers) + 1
+        n, halvings, see = cfg.n_avatars, len(cfg.dt_layers) + 1, cfg.dt_see or cfg.size
         self.cfg, self.names = cfg, tuple(names) or tuple(map(str, range(n)))
         if len(set(self.names)) != n: raise ValueError(f'{len(set(self.names))} different names for n_avatars={n}: give one name to each')
-        self.trunk = resnet('resnet18', cfg.dt_width, 0, cfg.groups, cfg.dt_layers, 2**ups)
-        widths, size = (self.trunk.channels, *cfg.dt_widths), cfg.size >> ups
-        if size << ups != cfg.size or ups >= len(widths):
-            raise ValueError(f'the trunk halves {cfg.size} px {ups} times, which must divide it, and dt_widths has {len(cfg.dt_widths)} blocks to double it again: change dt_layers or dt_widths')
+        self.trunk = resnet('resnet18', cfg.dt_width, 0, cfg.groups, cfg.dt_layers, 2**halvings)
+        self.shrink = (see/cfg.size,)*2
+        widths, size = (self.trunk.channels, *cfg.dt_widths), see >> halvings
+        ups = (cfg.size//max(1, size)).bit_length() - 1
+        if size << halvings != see or size << ups != cfg.size or see > cfg.size or ups >= len(widths):
+            raise ValueError(f'the trunk halves {see} px {halvings} times, which must divide it, and dt_widths has {len(cfg.dt_widths)} blocks to double that up to {cfg.size} px: change dt_layers, dt_widths or dt_see')
         self.blocks = nn.ModuleList()
         for k, (c_in, c) in enumerate(zip(widths, widths[1:])):
             up = k >= len(widths) - 1 - ups
@@ -116,7 +118,7 @@ class Student(nn.Module):
         x_d:Tensor, # (B, 3, H, W) in [0, 1]
         i:Tensor, # (B,) avatars
     ) -> Tensor: # (B, 3, H, W) in [0, 1]
-        h = self.trunk(2*x_d - 1)
+        h = self.trunk(2*resample(x_d, self.shrink) - 1)
         for b in self.blocks: h = b(h, i)
         return self.out(F.relu(F.group_norm(h, math.gcd(self.cfg.dt_groups, h.shape[1])), inplace=True)).sigmoid()
 
@@ -154,7 +156,7 @@ SETTINGS = dict(
     base512=_distil | dict(bs=4, steps=170_000),
     base256=_distil | dict(bs=4, steps=170_000),
     small=_distil | dict(n_avatars=8, dt_width=32, dt_widths=(96, 96, 96, 96, 96, 48, 24, 16), bs=8, steps=20_000, imagenet=False),
-    tiny=_distil | dict(n_avatars=8, dt_width=16, dt_layers=(1, 1, 1), dt_widths=(48, 48, 32, 16, 8), dt_side=16, dt_groups=2, bs=8, steps=1500, lr=2e-3, lr_kernel=.02,
+    tiny=_distil | dict(n_avatars=8, dt_width=16, dt_layers=(1, 1, 1), dt_widths=(48, 32, 16, 8, 8), dt_side=16, dt_groups=2, bs=8, steps=2500, lr=2e-3, lr_kernel=.02,
               percept='random', percept_width=8, w_vgg=4., w_face=0., log_every=50, save_every=500))
 
 # %% ../nbs/40_student.ipynb #d289748d
