@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['LIGHT', 'SETTINGS', 'PEOPLE', 'FRAMES', 'SHIPPED', 'small', 'double', 'Enhancer', 'cycle', 'anchor', 'HighRes',
-           'load_model', 'on_base', 'Still', 'Stills', 'views', 'spectrum', 'high_power', 'detail', 'power_loss',
-           'HrStage', 'split_batch', 'pictures', 'compare', 'show_spectra', 'find_stills', 'open_stills', 'train_hr']
+           'load_model', 'on_base', 'Still', 'Stills', 'views', 'periodogram', 'spectrum', 'high_power', 'detail',
+           'power_loss', 'HrStage', 'split_batch', 'pictures', 'compare', 'show_spectra', 'find_stills', 'open_stills',
+           'train_hr']
 
 # %% ../nbs/30_highres.ipynb #cbe249ac
-import time
+import math, time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -177,16 +178,21 @@ def views(
     return dict(x_s=crop('x_s', M[0]), x_d=crop('x_d', M[1]), m_d=move(b['m_d'], M[1], 'border'), pose_s=M[0] @ b['pose_s'], pose_d=M[1] @ b['pose_d'])
 
 # %% ../nbs/30_highres.ipynb #e72af712
+def periodogram(
+    y:Tensor, # (N, n, n) grey
+) -> tuple[Tensor, Tensor]: # (N, n, n) by vertical and horizontal frequency, and those (n,), in cycles a side
+    "Power by frequency, without the mean, under a Hann window"
+    n = y.shape[-1]
+    w = torch.hann_window(n, device=y.device)
+    return torch.fft.fft2((y - y.mean((1, 2), keepdim=True))*w*w[:, None], norm='forward').abs().square(), torch.fft.fftfreq(n, 1/n, device=y.device)
+
 def spectrum(
     x:Tensor, # (B, 3, S, S)
 ) -> Tensor: # (B, S/2) at 0, 1, 2, … cycles a side
-    "Power of the grey picture by frequency, summed over directions, under a Hann window"
-    n, y = x.shape[-1], x.float().mean(1)
-    w = torch.hann_window(n, device=x.device)
-    p = torch.fft.fft2((y - y.mean((1, 2), keepdim=True))*w*w[:, None], norm='forward').abs().square()
-    f = torch.fft.fftfreq(n, 1/n, device=x.device)
+    "Power of the grey picture by frequency, summed over directions"
+    p, f = periodogram(x.float().mean(1))
     ring = torch.hypot(f[:, None], f).round().long().flatten()
-    return p.new_zeros(len(x), int(ring.max()) + 1).index_add(1, ring, p.flatten(1))[:, :n//2]
+    return p.new_zeros(len(x), int(ring.max()) + 1).index_add(1, ring, p.flatten(1))[:, :x.shape[-1]//2]
 
 def high_power(
     x:Tensor, # (B, 3, S, S)
@@ -203,13 +209,17 @@ def detail(
 def power_loss(
     x:Tensor, # (B, 3, S, S)
     truth:Tensor, # (B, 3, S, S)
-    side:int = 16, # of the windows, px
-    floor:float = 1e-5, # power that makes no difference
+    side:int = 8, # of the windows, px
+    floor:float = 2e-6, # power that makes no difference
 ) -> Tensor: # ()
-    "How far the power in two bands beyond half the resolution is from the truth's, window by window: the Itakura-Saito divergence"
-    windows = lambda v: v.unfold(2, side, side//2).unfold(3, side, side//2).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
-    bands = lambda v: torch.stack([o.sum(1) for o in spectrum(windows(v))[:, side//4:].split(side//8, 1)])
-    a, b = (bands(v) + floor for v in (x, truth))
+    "How far the power beyond half the resolution is from the truth's, by window, two bands and four directions: the Itakura-Saito divergence"
+    def powers(v): # (windows, 8)
+        p, f = periodogram(v.float().mean(1).unfold(1, side, side//2).unfold(2, side, side//2).flatten(0, 2))
+        ring, angle = torch.hypot(f[:, None], f).round(), torch.atan2(f[:, None], f)/math.pi
+        ways = [(1 - 4*((angle - k/4 + .5) % 1 - .5).abs()).clamp(min=0) for k in range(4)]
+        parts = [((ring >= low) & (ring < low + side//8))*way for low in (side//4, 3*side//8) for way in ways]
+        return torch.stack([(p*o).sum((1, 2)) for o in parts], 1)
+    a, b = (powers(v) + floor for v in (x, truth))
     return (b/a - (b/a).log() - 1).mean()
 
 # %% ../nbs/30_highres.ipynb #2fb632be
@@ -335,8 +345,8 @@ _PAPER = dict(w_l1=100., w_vgg=0., w_fm=100., w_adv=1., w_adv_c=1., w_cyc=10., s
 SETTINGS = dict(
     base512=_PAPER | dict(micro=8), base256=_PAPER | LIGHT,
     small=_PAPER | dict(enh_widths=(16, 32, 64), enh_ch=24, enh_blocks3d=1, enh_width=128, enh_blocks=3, enh_ups=(64, 32), enh_tail=(16,), enh_anchor=True, w_power=1., steps=10_000, bs=16, checkpoint=False),
-    tiny=_PAPER | dict(enh_widths=(8, 16, 32), enh_ch=16, enh_depth=4, enh_blocks3d=1, enh_width=48, enh_blocks=2, enh_ups=(24, 12), enh_tail=(), enh_anchor=True, w_l2=0., w_vgg=8., w_fm=40., w_adv=.3, w_adv_c=.3, w_power=2.5,
-        game_from=.4, disc_width=8, lr=1e-3, lr_kernel=.01, ema=.98, warmup=20, steps=900, bs=4, checkpoint=False))
+    tiny=_PAPER | dict(enh_widths=(12, 24), enh_ch=8, enh_depth=4, enh_blocks3d=1, enh_width=32, enh_blocks=3, enh_ups=(16,), enh_tail=(), enh_anchor=True, w_l2=0., w_vgg=8., w_fm=40., w_adv=.5, w_adv_c=.5, w_power=2.5,
+        game_from=.4, disc_width=16, lr=1e-3, lr_kernel=.01, ema=.98, warmup=20, steps=900, bs=4, checkpoint=False))
 
 # %% ../nbs/30_highres.ipynb #e93954e4
 PEOPLE, FRAMES = 300, 2  # of the default bank of stills
