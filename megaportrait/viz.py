@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['setup', 'to_uint8', 'show_images', 'Palette', 'pca_palette', 'pca_rgb', 'show_slices', 'checker', 'show_checker',
-           'show_quiver', 'read_log', 'running_mean', 'show_curves', 'contact_sheet', 'save_grid', 'save_moving',
-           'save_video', 'show_video']
+           'show_quiver', 'read_log', 'running_mean', 'show_curves', 'contact_sheet', 'save_grid', 'show_saved',
+           'save_moving', 'save_video', 'show_video']
 
 # %% ../nbs/01_viz.ipynb #f18093a8
 import base64, io, json, math
@@ -276,6 +276,18 @@ def save_grid(
     img = Image.fromarray(contact_sheet(rows, gap))
     atomic_write(path, lambda p: img.save(p, quality=90))
     return Path(path)
+
+# %% ../nbs/01_viz.ipynb #53217386
+def show_saved(
+    path:str|Path, # of a picture
+    width:int = 640, # px on the page, at most
+):
+    "A picture from a file inside the page, small enough to stay there"
+    from IPython.display import Image as Shown
+    with Image.open(path) as img:
+        img.thumbnail((width, img.height))
+        buf = io.BytesIO(); img.convert("RGB").save(buf, "JPEG", quality=80)
+    return Shown(buf.getvalue(), format="jpeg")
 
 # %% ../nbs/01_viz.ipynb #762cd602
 def save_moving(
