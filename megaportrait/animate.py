@@ -25,7 +25,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from . import face as faces, pose as P
 from . import load
-from .core import atomic_write, data_dir, in_test, pick_device
+from .core import atomic_write, data_dir, pick_device
 from .data import ClipSet
 from .film import check_film, film
 from .weights import find, load_state, registry
@@ -491,7 +491,7 @@ def animate(
     _check_options(bs, smooth, background, out)
     model = ready(model, device, source, relative or steady or paste)
     size, known = model.cfg.size, hasattr(model, 'names')
-    bar = lambda o, **k: tqdm(o, unit=' frames', disable=not progress or in_test(), leave=False, **k)
+    bar = lambda o, **k: tqdm(o, unit=' frames', disable=not progress, leave=False, **k)
     with ExitStack() as stack:
         opened = []
         def tracker():
@@ -529,6 +529,7 @@ def _parser():
     p.add_argument('--smooth', type=float, default=.5, metavar='S', help="of the driver's crop; inf: one for all")
     p.add_argument('--bs', type=int, default=4, help='frames at a time')
     p.add_argument('--device', default='', help='cpu, cuda, …; default: the best at hand')
+    p.add_argument('--quiet', dest='progress', action='store_false', help='no progress bars')
     return p
 
 def main(
