@@ -59,6 +59,7 @@ class BaseCfg:
     enh_ups:tuple = (256, 128, 128)     # one doubling and one residual block each
     enh_tail:tuple = (128, 64, 32)      # residual blocks at the doubled size
     enh_anchor:bool = False             # its means over 8 px are the base's over 4 px, by construction
+    enh_ideal:bool = False              # it learns and is measured behind a perfect base, on true pictures made small
     # student G_DT, Fig. 11: from `size` to `size`
     n_avatars:int = 100                 # people that it knows
     dt_see:int = 0                      # side at which its trunk sees the driver, px; 0: `size`

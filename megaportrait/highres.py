@@ -242,6 +242,7 @@ class HrStage:
     def paint(self, model:HighRes, v:dict, group:int) -> dict: # v and x_sd, x_c (B, 3, S, S), m_c
         "The base's pictures: every driver's crop, and every source with its neighbour's motion"
         x_s, x_d, i = small(v['x_s']), small(v['x_d']), roll_index(len(v['x_s']), group, v['x_s'].device)
+        if model.cfg.enh_ideal: return v | dict(x_sd=x_d, x_c=x_d[i], m_c=v['m_d'][i])
         avatar, z = model.avatar(x_s, v['pose_s']), model.motion(x_d, v['pose_d'])
         return v | dict(x_sd=model.paint(avatar, z, v['pose_d']), x_c=model.paint(avatar, z[i], v['pose_d'][i]), m_c=v['m_d'][i])
 
