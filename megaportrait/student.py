@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SETTINGS', 'MOVE', 'SPADE', 'FixedSPADE', 'StudentBlock', 'Student', 'configured', 'macs', 'costs', 'Teacher',
-           'load_teacher', 'find_people', 'Drivers', 'StudentStage', 'drivers_of', 'paint', 'apart', 'measure_student',
-           'load_model', 'train_student', 'turns', 'speed', 'grow', 'add_avatar']
+           'open_teacher', 'load_teacher', 'find_people', 'Drivers', 'StudentStage', 'drivers_of', 'paint', 'apart',
+           'measure_student', 'load_model', 'train_student', 'turns', 'speed', 'grow', 'add_avatar']
 
 # %% ../nbs/40_student.ipynb #b7b3aef3
 import copy, math, time
@@ -215,18 +215,26 @@ class Teacher(nn.Module):
     ) -> Tensor: # (B, 3, H, W) in [0, 1]
         with torch.no_grad(): return F.interpolate(self.model.drive(self.avatars[k], self.see(x_d), pose_d).float(), x_d.shape[2:], mode='area')
 
-def load_teacher(
+def open_teacher(
     base:str|Path, # run folder or name of shipped weights; empty: tiny-base, if that fits
+    cfg:BaseCfg, # of the student
+    device:str|torch.device = 'cpu',
+) -> nn.Module:
+    "A trained model that fits the student"
+    if not base and cfg.size != 64: raise ValueError(f'a student of {cfg.size} px needs a trained model of that size as its teacher: pass base, a run folder')
+    model = load(base or 'tiny-base', device)
+    if cfg.size not in (seen := model.cfg.size, side := getattr(model, 'side', seen)):
+        raise ValueError(f"{base or 'tiny-base'} sees {seen} px and paints {side}, and the student is of {cfg.size}: take the preset that the base was trained with")
+    return model
+
+def load_teacher(
+    base:str|Path, # as of `open_teacher`
     cfg:BaseCfg, # of the student
     people:dict, # as in `Teacher`
     device:str|torch.device = 'cpu',
 ) -> Teacher:
     "A trained model as the student's teacher"
-    if not base and cfg.size != 64: raise ValueError(f'a student of {cfg.size} px needs a trained model of that size as its teacher: pass base, a run folder')
-    model = load(base or 'tiny-base', device)
-    if cfg.size not in (seen := model.cfg.size, side := getattr(model, 'side', seen)):
-        raise ValueError(f"{base or 'tiny-base'} sees {seen} px and paints {side}, and the student is of {cfg.size}: take the preset that the base was trained with")
-    return Teacher(model, people)
+    return Teacher(open_teacher(base, cfg, device), people)
 
 def find_people(
     clips:ClipSet,
@@ -385,11 +393,12 @@ def train_student(
 ) -> dict: # the numbers of metrics.json; empty on other processes than the first
     "Stage three from data to held-out numbers"
     run, clock = Path(run), time.perf_counter()
+    model = open_teacher(base, cfg, processes(device)[0])  # first: what does not fit should not wait for data
     root = find_data(data, cfg, run)
     clips = ClipSet(root, 'train')
     people = people or find_people(clips, cfg.n_avatars, cfg.size)
     if (run/'avatars.json').is_file() and _names(run) != tuple(people): raise ValueError(f'{run} holds a student of {", ".join(_names(run))}: continue with those, or choose another run folder')
-    stage = StudentStage(load_teacher(base, cfg, people, processes(device)[0]))
+    stage = StudentStage(Teacher(model, people))
     return _learn(replace(cfg, n_avatars=len(people)), run, stage, clips, held_out(root), clock, pairs, device=device, seed=seed, resume=resume, workers=workers, progress=progress)
 
 # %% ../nbs/40_student.ipynb #70c0fff0
