@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SETTINGS', 'MOVE', 'SPADE', 'FixedSPADE', 'StudentBlock', 'Student', 'configured', 'macs', 'costs', 'Teacher',
-           'open_teacher', 'load_teacher', 'find_people', 'Drivers', 'StudentStage', 'drivers_of', 'paint', 'apart',
-           'measure_student', 'load_model', 'train_student', 'turns', 'speed', 'grow', 'add_avatar']
+           'open_teacher', 'find_people', 'Drivers', 'StudentStage', 'drivers_of', 'paint', 'apart', 'measure_student',
+           'load_model', 'train_student', 'turns', 'speed', 'grow', 'add_avatar']
 
 # %% ../nbs/40_student.ipynb #b7b3aef3
 import copy, math, time
@@ -220,21 +220,12 @@ def open_teacher(
     cfg:BaseCfg, # of the student
     device:str|torch.device = 'cpu',
 ) -> nn.Module:
-    "A trained model that fits the student"
+    "A trained model to make a student's teacher of"
     if not base and cfg.size != 64: raise ValueError(f'a student of {cfg.size} px needs a trained model of that size as its teacher: pass base, a run folder')
     model = load(base or 'tiny-base', device)
     if cfg.size not in (seen := model.cfg.size, side := getattr(model, 'side', seen)):
         raise ValueError(f"{base or 'tiny-base'} sees {seen} px and paints {side}, and the student is of {cfg.size}: take the preset that the base was trained with")
     return model
-
-def load_teacher(
-    base:str|Path, # as of `open_teacher`
-    cfg:BaseCfg, # of the student
-    people:dict, # as in `Teacher`
-    device:str|torch.device = 'cpu',
-) -> Teacher:
-    "A trained model as the student's teacher"
-    return Teacher(open_teacher(base, cfg, device), people)
 
 def find_people(
     clips:ClipSet,
@@ -467,6 +458,7 @@ def add_avatar(
     run, clock = Path(run), time.perf_counter()
     small = load_model(student)
     cfg = replace(small.cfg, n_avatars=len(small.names) + len(people), steps=steps or max(1, small.cfg.steps//5), wd=0., lr_kernel=0., game_from=1., warmup=0)
+    model = open_teacher(base, cfg, processes(device)[0])
     root = find_data(data, cfg, run)
-    stage = StudentStage(load_teacher(base, cfg, people, processes(device)[0]), small)
+    stage = StudentStage(Teacher(model, people), small)
     return _learn(cfg, run, stage, ClipSet(root, 'train'), held_out(root), clock, pairs, device=device, seed=seed, resume=resume, workers=workers, progress=progress)
