@@ -17,7 +17,7 @@ setup(
     classifiers=["Programming Language :: Python :: 3", "Operating System :: OS Independent"],
     python_requires=f">={cfg['min_python']},<3.13",
     packages=find_packages(include=[cfg["lib_path"], cfg["lib_path"] + ".*"]),
-    package_data={cfg["lib_path"]: ["*.npz"]},
+    package_data={"": ["*.npz"]},
     install_requires=shlex.split(cfg["requirements"]),
     extras_require={"export": shlex.split(cfg["export_requirements"]), "browser": shlex.split(cfg["browser_requirements"]),
                     "studio": shlex.split(cfg["studio_requirements"]), "explorer": shlex.split(cfg["explorer_requirements"]),

@@ -9,15 +9,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SLACK = float(os.environ.get("CI_SLACK", 1))
-MINUTES = dict(install=15, repository=8, tests=12, ladder=10, training=20, all=40)
-GOALS = dict(tests=8, training=15)  # minutes on two quiet cores
-PREFIX = "pip install -e '.[dev]' && "  # of both lines of README: done once, in the install phase
+MINUTES = dict(install=15, repository=8, animate=3, tests=18, ladder=10, training=20, all=40)
+GOALS = dict(tests=10, training=15)  # minutes on two quiet cores
+INSTALL = "pip install -e '.[dev]'"  # README's first line
 RUN = ROOT/"runs"/"base"  # where the default training writes
 # key of metrics.json, key that is taken off, what a run must reach (least, most), what it should reach
 BARS = [("psnr", "psnr_copy_source", (5.5, None), (6, None)), ("cross_psnr", "cross_psnr_copy_source", (5.5, None), (6, None)),
         ("cross_psnr", "cross_psnr_copy_driver", (6, None), (6, None)), ("closer_to_truth", None, (.9, None), (.9, None)),
         ("yaw_slope", None, (.8, 1.2), (.8, 1.2)), ("yaw_error_deg", None, (None, 8), (None, 8))]
-LADDER = ("pair", "clip", "few", "unseen")  # rungs, each with marks of its own in chapter 26a
+LADDER = ("pair", "clip", "few", "unseen")  # rungs, each with marks of its own in the ladder's chapter
 results = []  # (passed, text)
 
 
@@ -30,10 +30,15 @@ def check(ok, text):
 class Phase:
     "Prints a heading and the seconds, turns an exception into a failed check"
     def __init__(self, name): self.name = name
-    def __enter__(self): self.start = time.time(); print(f"\n--- {self.name}", flush=True); return self
+    def __enter__(self):
+        self.start = time.time()
+        print(f"\n--- {self.name}", flush=True)
+        return self
     def __exit__(self, kind, err, tb):
         print(f"--- {self.name}: {time.time()-self.start:.0f} s", flush=True)
-        if kind and issubclass(kind, Exception): check(False, f"{self.name}: {kind.__name__}: {err}"); return True
+        if kind and issubclass(kind, Exception):
+            check(False, f"{self.name}: {kind.__name__}: {err}")
+            return True
 
 
 def shell(command, env, minutes, log=None):
@@ -58,11 +63,11 @@ def took(start, phase):
 
 
 def readme_lines():
-    "The two commands of README's first block: training, tests"
+    "The commands of README's first block: install, animate, train, test"
     block = re.search(r"```(?:bash|sh)\n(.*?)```", (ROOT/"README.md").read_text(encoding="utf-8"), re.S)
     lines = block[1].strip().splitlines() if block else []
-    if len(lines) != 2 or not all(o.startswith(PREFIX) for o in lines): raise ValueError(f"README's first block must be two lines that begin with {PREFIX!r}, found {lines}")
-    return [o[len(PREFIX):] for o in lines]
+    if len(lines) != 4 or lines[0] != INSTALL: raise ValueError(f"README's first block must be four lines, the first {INSTALL!r}; found {lines}")
+    return lines[1:]
 
 
 def state():
@@ -85,7 +90,9 @@ def install(work, env):
     env = {k: v for k, v in env.items() if k != "XDG_CACHE_HOME"}  # wheels may come from the user's cache
     subprocess.run([sys.executable, "-m", "venv", f"{work}/venv"], check=True)
     rc = shell("pip install -q uv && uv pip install -q -e '.[dev]'", env, MINUTES["install"])
-    if rc: print("uv did not do it, so pip", flush=True); rc = shell(PREFIX.removesuffix(" && "), env, MINUTES["install"])
+    if rc:
+        print("uv did not do it, so pip", flush=True)
+        rc = shell(INSTALL, env, MINUTES["install"])
     check(rc == 0, "the package installs with its development tools")
     check(shell("cd / && python -c 'import megaportrait, torch, torchvision; torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), .5)'", env, 2) == 0,
           "the package imports, torch and torchvision fit each other")
@@ -97,12 +104,21 @@ def repository(work, env):
     if rc is None or not Path(f"{work}/junit.xml").exists():
         return check(False, f"pytest in {MINUTES['repository']} minutes" if rc is None else f"pytest ended with exit code {rc} and left no report")
     for case in ET.parse(f"{work}/junit.xml").iter("testcase"):
-        if case.find("skipped") is not None: print(f"skip {case.get('name')}: {case.find('skipped').get('message')}"); continue
+        if case.find("skipped") is not None:
+            print(f"skip {case.get('name')}: {case.find('skipped').get('message')}")
+            continue
         results.append((not any(case.find(o) is not None for o in ("failure", "error")), f"tests: {case.get('name')}"))
 
 
+def animate(work, env, line):
+    "README's line that moves a face, elsewhere: what it writes must be a video"
+    start, out = time.time(), f"{work}/out.mp4"
+    rc = shell(line.replace(" out.mp4", f" {out}"), env | dict(OMP_NUM_THREADS="1"), MINUTES["animate"])
+    check(rc == 0 and Path(out).is_file() and Path(out).stat().st_size > 1000, f"README's line animates a person, in {time.time()-start:.0f} s on one thread")
+
+
 def tests(work, env, line):
-    "README's second line: every notebook, then how much of each was executed"
+    "README's test line: every notebook, then how much of each was executed"
     start, log = time.time(), f"{work}/nbdev_test.log"
     rc = shell(line, env | dict(OMP_NUM_THREADS="1"), MINUTES["tests"], log)
     text = Path(log).read_text(encoding="utf-8", errors="replace")
@@ -119,7 +135,7 @@ def tests(work, env, line):
 
 def ladder(work, env):
     "From one pair to people never seen, at toy size on one core: where training breaks, if it does"
-    rc, file = shell(f"python -m megaportrait.ladder --run {work}/ladder", env | dict(OMP_NUM_THREADS="1"), MINUTES["ladder"]), Path(f"{work}/ladder/ladder.json")
+    rc, file = shell(f"python -m megaportrait.study.ladder --run {work}/ladder", env | dict(OMP_NUM_THREADS="1"), MINUTES["ladder"]), Path(f"{work}/ladder/ladder.json")
     found = {o["rung"]: o for o in json.loads(file.read_text(encoding="utf-8"))} if file.exists() else {}
     missing = f"not reached in {MINUTES['ladder']} minutes" if rc is None else "not reached"
     for name in LADDER:
@@ -128,7 +144,7 @@ def ladder(work, env):
 
 
 def training(env, line):
-    "README's first line, on all cores, and what the model reaches on people it never saw"
+    "README's training line, on all cores, and what the model reaches on people it never saw"
     if RUN.exists(): RUN.rename(RUN.with_name(f"{RUN.name}.{int(time.time())}"))  # from nothing, not from an earlier run
     start, rc = time.time(), shell(line, env, MINUTES["training"])
     check(rc == 0, f"the default training ends well in {took(start, 'training')}" + ("" if rc == 0 else " (stopped)" if rc is None else f" (exit code {rc})"))
@@ -143,11 +159,12 @@ def training(env, line):
 def main():
     begin, work = time.time(), Path(tempfile.mkdtemp(prefix="megaportrait-ci-"))
     try:
-        train_line, test_line = readme_lines()
+        animate_line, train_line, test_line = readme_lines()
         before, (env, offline) = state(), environment(work)
         with Phase("install"): install(work, env)
         if results[-1][0]:
             with Phase("repository"): repository(work, offline)
+            with Phase("animate"): animate(work, offline, animate_line)
             with Phase("tests"): tests(work, offline, test_line)
             with Phase("ladder"): ladder(work, offline)
             with Phase("training"): training(offline, train_line)

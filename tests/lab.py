@@ -32,8 +32,11 @@ class Lab:
         self.wait, self.tmp, self.said = wait*1000, Path(tempfile.mkdtemp(prefix="lab-")), []
         for name, value in SETTINGS.items():
             p = self.tmp/f"JUPYTERLAB_SETTINGS_DIR/@jupyterlab/{name}.jupyterlab-settings"
-            p.parent.mkdir(parents=True, exist_ok=True); p.write_text(json.dumps(value))
-        with socket.socket() as s: s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]
+            p.parent.mkdir(parents=True, exist_ok=True)
+            p.write_text(json.dumps(value))
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
         self.token, self.url = secrets.token_hex(16), f"http://127.0.0.1:{port}"
 
     def __enter__(self):
@@ -74,7 +77,9 @@ class Lab:
         try: self._ask("shutdown", method="POST")
         except OSError: self.server.terminate()
         try: self.server.wait(20)
-        except subprocess.TimeoutExpired: os.killpg(self.server.pid, signal.SIGKILL); self.server.wait()
+        except subprocess.TimeoutExpired:
+            os.killpg(self.server.pid, signal.SIGKILL)
+            self.server.wait()
 
     def _hear(self, text):
         if not HARMLESS.search(text): self.said.append(text.replace(self.token, "TOKEN"))
@@ -121,7 +126,8 @@ class Lab:
         h, old = self.slider(label), None
         h.focus()
         while (now := self.value(label)) != old and abs(now - value) > 1e-6:
-            h.press("ArrowRight" if now < value else "ArrowLeft"); old = now
+            h.press("ArrowRight" if now < value else "ArrowLeft")
+            old = now
         assert abs(self.value(label) - value) < 1e-6, f"{label} is at {self.value(label)}, not at {value}"
         self.settle()
 
@@ -161,7 +167,8 @@ class Lab:
             addEventListener('keydown', () => { window.pressed = performance.now(); window.drawn = [] }, {once: true, capture: true}) }""")
         h.press(key)
         self.page.wait_for_function("() => window.drawn.length")
-        self.settle(); self.page.wait_for_timeout(500)
+        self.settle()
+        self.page.wait_for_timeout(500)
         return self.page.evaluate("() => window.drawn.at(-1) - window.pressed")
 
     def errors(self):

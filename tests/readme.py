@@ -36,7 +36,8 @@ def render(path):
     "The text of the README"
     from execnb.nbio import read_nb
     from execnb.shell import CaptureShell
-    sys.path.insert(0, str(ROOT)); os.chdir(path.parent)
+    sys.path.insert(0, str(ROOT))
+    os.chdir(path.parent)
     shell, parts = CaptureShell(path), []
     for c in read_nb(path).cells:
         src = c.source.strip()
@@ -55,7 +56,9 @@ def render(path):
 
 def main():
     new, readme = render(ROOT/"nbs"/"index.ipynb"), ROOT/"README.md"
-    if "--check" not in sys.argv[1:]: readme.write_text(new, encoding="utf-8"); return 0
+    if "--check" not in sys.argv[1:]:
+        readme.write_text(new, encoding="utf-8")
+        return 0
     old = readme.read_text(encoding="utf-8")
     diff = list(difflib.unified_diff(old.splitlines(), new.splitlines(), "README.md", "nbs/index.ipynb", lineterm="", n=1))
     if diff: print("README.md is stale, run `python tests/readme.py`:", *diff[:60], sep="\n")

@@ -19,7 +19,7 @@ PICTURE = "img.flow-explorer"
 @pytest.fixture(scope="module")
 def lab():
     with Lab() as lab:
-        lab.open("nbs/51_flow_explorer.ipynb")
+        lab.open("nbs/use/15_flow_explorer.ipynb")
         assert lab.run_all() == []
         yield lab
 
@@ -38,8 +38,10 @@ def test_yaw_turns_the_nose_and_back_is_the_same_picture(lab):
     from megaportrait.metrics import yaw_of
     net, start = megaportrait.load("tiny-base").pose_net, lab.value("yaw")
     yaw = lambda: yaw_of(net(output(lab.image(PICTURE)))).item()
-    lab.set("yaw", 0); front, there = lab.image(PICTURE), yaw()
-    lab.set("yaw", 20); turned = yaw()
+    lab.set("yaw", 0)
+    front, there = lab.image(PICTURE), yaw()
+    lab.set("yaw", 20)
+    turned = yaw()
     assert 12 < turned - there < 28, (there, turned)  # to the right of the picture
     lab.set("yaw", 0)
     assert lab.image(PICTURE) == front
@@ -48,20 +50,23 @@ def test_yaw_turns_the_nose_and_back_is_the_same_picture(lab):
 
 @torch.no_grad()
 def test_strength_leads_from_the_sources_expression_to_the_drivers(lab):
-    from megaportrait.flow_explorer import Move, load_portrait, open_model
-    model, source, driver = open_model("tiny-base"), load_portrait("person 26"), load_portrait("person 9", 20)
-    avatar = model.avatar(source.x, source.pose)
+    from megaportrait.use.edit import Edit
+    from megaportrait.use.puppet import open_base
+    from megaportrait.use.source import open_source
+    model = open_base("tiny-base")
+    source, driver = ((o.crop(model.in_size), o.pose) for o in (open_source("person 26", None), open_source("person 9", None, frame=20)))
+    avatar = model.avatar(*source)
     for strength, whose in ((0, source), (1, driver)):
         lab.set("strength", strength)
-        pose = Move(**{k: lab.value(k) for k in ("yaw", "pitch", "roll", "x", "y", "scale")}).pose
-        mine, other = (model.drive_z(avatar, model.motion(o.x, o.pose), pose) for o in (whose, driver if whose is source else source))
+        pose = Edit(**{k: lab.value(k) for k in ("yaw", "pitch", "roll", "x", "y", "scale")}).pose
+        mine, other = (model.drive_z(avatar, model.motion(*o), pose) for o in (whose, driver if whose is source else source))
         off = lambda o: (output(lab.image(PICTURE)) - o).abs().mean()
         assert off(mine) < .02 and off(mine) < off(other)/2, (strength, off(mine), off(other))
 
 
 def test_how_long_a_hand_waits(lab):
     "From a key press on a slider to the new picture, and to the truth in it; written where EXPLORER_LATENCY says, else only asked to be there"
-    from megaportrait.core import save_json
+    from megaportrait.core.files import save_json
     told = dict(model="tiny-base", cpus=len(os.sched_getaffinity(0)), load=round(os.getloadavg()[0], 1), presses=20)
     for label in ("yaw", "strength", "turn"):
         lab.set(label, 0)
@@ -73,17 +78,21 @@ def test_how_long_a_hand_waits(lab):
 
 def test_the_mouse_turns_the_field_and_sliders_move_it(lab):
     "k3d comes when it is asked for; how far it lags behind the picture is written where FIELD_LATENCY says"
-    from megaportrait.core import save_json
+    from megaportrait.core.files import save_json
     pytest.importorskip("k3d", reason="no k3d: pip install -e '.[explorer]'")
     tick, canvas = lab.page.locator(".widget-checkbox:has-text('turn the field by the mouse') input").first, ".flow-field canvas"
     lab.set("yaw", 0)
-    tick.check(); lab.page.wait_for_selector(canvas); lab.settle()
+    tick.check()
+    lab.page.wait_for_selector(canvas)
+    lab.settle()
     box = lab.page.locator(canvas).first
     box.scroll_into_view_if_needed()
     b, seen = box.bounding_box(), box.screenshot()
-    lab.page.mouse.move(b["x"] + 150, b["y"] + 150); lab.page.mouse.down()
+    lab.page.mouse.move(b["x"] + 150, b["y"] + 150)
+    lab.page.mouse.down()
     for k in range(10): lab.page.mouse.move(b["x"] + 150 + 10*k, b["y"] + 150)
-    lab.page.mouse.up(); lab.page.wait_for_timeout(1000)
+    lab.page.mouse.up()
+    lab.page.wait_for_timeout(1000)
     assert box.screenshot() != seen
     n = 10
     told = dict(model="tiny-base", cpus=len(os.sched_getaffinity(0)), load=round(os.getloadavg()[0], 1), presses=n, arrows=int(lab.value("arrows")))
@@ -91,7 +100,8 @@ def test_the_mouse_turns_the_field_and_sliders_move_it(lab):
     told["field_ms"] = round(statistics.median(lab.drawing_latency("yaw", "ArrowRight") for _ in range(n)), 1)
     if path := os.environ.get("FIELD_LATENCY"): save_json(ROOT/path, told)
     if path := os.environ.get("FIELD_PICTURE"): Image.open(io.BytesIO(box.screenshot())).convert("RGB").quantize(64).save(ROOT/path)
-    tick.uncheck(); lab.settle()
+    tick.uncheck()
+    lab.settle()
     assert lab.page.locator(canvas).count() == 0
 
 

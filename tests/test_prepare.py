@@ -1,4 +1,4 @@
-"""`megaportrait_prepare` with what a notebook cannot hold: it is killed, stopped by Ctrl-C, and loses a worker; the run after that finishes."""
+"""`megaportrait prepare` with what a notebook cannot hold: it is killed, stopped by Ctrl-C, and loses a worker; the run after that finishes."""
 import os, signal, subprocess, sys, time
 
 import pytest
@@ -6,35 +6,39 @@ import pytest
 CRASH = """  # a decoder that does not survive one of the files
 import sys
 if any('spawn_main' in o for o in sys.orig_argv) and not any('resource_tracker' in o for o in sys.orig_argv):
-    import os, megaportrait.face as face
-    read = face.read_video
+    import os, megaportrait.core.video as video
+    read = video.read_video
     def read_video(path): return os.abort() if 'crash' in str(path) else read(path)
-    face.read_video = read_video
+    video.read_video = read_video
 """
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    "Three short films of synthetic heads, and one that kills whoever reads it"
-    from megaportrait.synthetic import render, sample_identity, sample_motion
-    from megaportrait.viz import save_video
-    d = tmp_path_factory.mktemp("films")
+def videos(tmp_path_factory):
+    "Three short videos of synthetic people, and one that kills whoever reads it"
+    from megaportrait.core.viz import save_video
+    from megaportrait.data.people import sample_identity, sample_motion
+    from megaportrait.data.render import render
+    d = tmp_path_factory.mktemp("videos")
     for i in range(3): save_video(d/f"p{i}#1.mp4", list(render(sample_identity(i), sample_motion(i, 10, 12.), 112).image), 12)
     (d/"q_crash.mp4").write_bytes((d/"p0#1.mp4").read_bytes())
     return d
 
 
-def start(films, out, tmp, workers):
-    (tmp/"site").mkdir(exist_ok=True); (tmp/"site/sitecustomize.py").write_text(CRASH)
+def start(videos, out, tmp, workers):
+    (tmp/"site").mkdir(exist_ok=True)
+    (tmp/"site/sitecustomize.py").write_text(CRASH)
     env = {**os.environ, "PYTHONPATH": str(tmp/"site"), "OMP_NUM_THREADS": "1"}
-    cmd = [sys.executable, "-c", "import sys; from megaportrait.data import main; sys.exit(main())", films, out, "--size", "64", "--workers", workers]
+    cmd = [sys.executable, "-c", "import sys; from megaportrait.data.prepare import main; sys.exit(main())", videos, out, "--size", "64", "--workers", workers]
     hear = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a shell starts in the background ignores Ctrl-C, and so would its children
     return subprocess.Popen(list(map(str, cmd)), env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=hear)
 
 
 def finish(p, limit=600):
     try: return *p.communicate(timeout=limit), p.returncode
-    except subprocess.TimeoutExpired: os.killpg(p.pid, signal.SIGKILL); raise
+    except subprocess.TimeoutExpired:
+        os.killpg(p.pid, signal.SIGKILL)
+        raise
 
 
 def clips(out): return {p.name: p.stat().st_ino for p in sorted(out.glob("train/*")) if p.name[0] != "."}
@@ -49,18 +53,18 @@ def stop(p, out, n, sig):
     return finish(p)
 
 
-def test_killed_stopped_crashed(films, tmp_path):
-    from megaportrait.data import ClipSet
+def test_killed_stopped_crashed(videos, tmp_path):
+    from megaportrait.data.clips import ClipSet
     out = tmp_path/"out"
-    stop(start(films, out, tmp_path, 1), out, 1, signal.SIGKILL)
+    stop(start(videos, out, tmp_path, 1), out, 1, signal.SIGKILL)
     first = clips(out)
     assert first
-    _, err, code = stop(start(films, out, tmp_path, 1), out, 2, signal.SIGINT)
+    _, err, code = stop(start(videos, out, tmp_path, 1), out, 2, signal.SIGINT)
     assert code == 130 and "start again to continue" in err, err
     second = clips(out)
     assert len((out/"index.csv").read_text().splitlines()) == 1+len(second)  # Ctrl-C leaves an index
     assert not list(out.glob("*/.making-*"))
-    text, err, code = finish(start(films, out, tmp_path, 2))
+    text, err, code = finish(start(videos, out, tmp_path, 2))
     assert code == 0, err
     assert list(clips(out)) == [f"p{i}#1" for i in range(3)] and not list(out.glob("*/.making-*"))
     assert first.items() <= second.items() <= clips(out).items()  # finished clips were left alone

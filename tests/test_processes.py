@@ -9,26 +9,28 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 150  # seconds after which a process counts as hung
-SMALL = dict(roll_group=2, game_from=0., log_every=1, save_every=2, snap_every=1000)
+SMALL = dict(roll_group=2, adv_from=0., log_every=1, save_every=2, snap_every=1000)
 ENV = {k: v for k, v in os.environ.items() if k != "IN_TEST"} | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     "A folder with clips to train on, a run of six steps that nothing disturbs, and one of a single step"
-    from megaportrait.synthetic import make_clips
-    from megaportrait.train import configure
-    from megaportrait.trainer import train
+    from megaportrait.data.clips import ClipSet
+    from megaportrait.data.synthetic import make_clips
+    from megaportrait.mega.base_stage import BaseStage
+    from megaportrait.train.loop import train
+    from megaportrait.train.run import configure
     d = tmp_path_factory.mktemp("processes")
     torch.set_num_threads(1)
     make_clips(d/"data", 4, n_frames=2, size=64, progress=False)
-    for run, n in (("whole", 6), ("one", 1)): train(configure("tiny", n, 4, **SMALL), d/"data", d/run, device="cpu", progress=False)
+    for run, n in (("whole", 6), ("one", 1)): train(BaseStage(), configure("tiny", n, 4, **SMALL), ClipSet(d/"data"), d/run, device="cpu", progress=False)
     return d
 
 
 def start(d, run, steps, *launcher):
     "Train in a process of its own, or several that a launcher starts; what they print goes to RUN.txt"
-    args = ["-m", *["--"]*bool(launcher), "megaportrait.train", "base", "--preset", "tiny", "--data", "data", "--run", run, "--steps", str(steps), "--batch-size", "4",
+    args = ["-m", *["--"]*bool(launcher), "megaportrait", "train", "base", "--preset", "tiny", "--data", "data", "--run", run, "--steps", str(steps), "--batch-size", "4",
             "--device", "cpu", "--pairs", "0", *(o for k, v in SMALL.items() for o in ("--set", f"{k}={v}"))]
     with open(d/f"{run}.txt", "ab") as out:
         return subprocess.Popen([sys.executable, *launcher, *args], cwd=d, env=ENV, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
@@ -36,7 +38,8 @@ def start(d, run, steps, *launcher):
 
 def kill(p):
     "kill -9 for a process and all that it started"
-    os.killpg(p.pid, signal.SIGKILL); p.wait()
+    os.killpg(p.pid, signal.SIGKILL)
+    p.wait()
 
 
 def said(d, run): return (d/f"{run}.txt").read_text(errors="replace")[-3000:]
@@ -45,7 +48,9 @@ def said(d, run): return (d/f"{run}.txt").read_text(errors="replace")[-3000:]
 def finish(p, d, run):
     "The exit code, once it is there"
     try: return p.wait(LIMIT)
-    except subprocess.TimeoutExpired: kill(p); pytest.fail(f"{run} hangs\n{said(d, run)}")
+    except subprocess.TimeoutExpired:
+        kill(p)
+        pytest.fail(f"{run} hangs\n{said(d, run)}")
 
 
 def wait_for(condition, p, d, run, what):
@@ -53,7 +58,9 @@ def wait_for(condition, p, d, run, what):
     end = time.time()+LIMIT
     while not condition():
         if p.poll() is not None: pytest.fail(f"{run} ended with code {p.returncode} before {what}\n{said(d, run)}")
-        if time.time() > end: kill(p); pytest.fail(f"no {what} in {LIMIT} s\n{said(d, run)}")
+        if time.time() > end:
+            kill(p)
+            pytest.fail(f"no {what} in {LIMIT} s\n{said(d, run)}")
         time.sleep(.001)
 
 

@@ -2,17 +2,20 @@
 
 Whatever writes is tried on a copy, so nothing here changes the checkout.
 """
-import filecmp, importlib, json, os, re, shlex, shutil, subprocess, sys
+import filecmp, json, os, re, shlex, shutil, subprocess, sys
 from configparser import ConfigParser
 from pathlib import Path
 
 import pytest, yaml
 
 from cells import counts
+from layers import cycles, graph, public, twice, upward
 
 ROOT = Path(__file__).resolve().parents[1]
-CFG = ConfigParser(delimiters=["="]); CFG.read(ROOT/"settings.ini", encoding="utf-8")
+CFG = ConfigParser(delimiters=["="])
+CFG.read(ROOT/"settings.ini", encoding="utf-8")
 LIB = CFG["DEFAULT"]["lib_path"]
+COLUMNS = 120
 HAND = {"__init__.py", "__main__.py"}  # the only files of the package that no notebook writes
 SKIP = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "_proc", "_docs")
 NBS = sorted(p for p in (ROOT/"nbs").rglob("*.ipynb") if not any(o[0] in "._" for o in p.relative_to(ROOT).parts))
@@ -61,10 +64,10 @@ def test_readme_is_what_the_index_says():
 
 
 def test_chapters_are_called_by_their_names():
-    text = {nb.stem: [c["source"] if isinstance(c["source"], str) else "".join(c["source"]) for c in json.loads(nb.read_text())["cells"]] for nb in NBS}
+    text = {nb: [c["source"] if isinstance(c["source"], str) else "".join(c["source"]) for c in json.loads(nb.read_text())["cells"]] for nb in NBS}
     titles = {re.search(r"^# (.+)$", "\n".join(o), re.M)[1] for o in text.values()}
     known = titles | {re.split(r":? \$", o)[0] for o in titles}  # the title, or what stands before its formula
-    called = [(stem, o) for stem, cells in text.items() for cell in cells for many in re.findall(r"[Cc]hapters? ((?:\*[^*\n]+\*(?:, | and )?)+)", cell) for o in re.findall(r"\*([^*]+)\*", many)]
+    called = [(name(nb), o) for nb, cells in text.items() for cell in cells for many in re.findall(r"[Cc]hapters? ((?:\*[^*\n]+\*(?:, | and )?)+)", cell) for o in re.findall(r"\*([^*]+)\*", many)]
     assert called and not (wrong := [o for o in called if o[1] not in known]), wrong
 
 
@@ -141,43 +144,126 @@ def test_nothing_large_or_local_is_tracked():
     assert not found, found
 
 
-def test_readme_commands_are_the_two_that_are_checked():
-    "`.ci/run` runs these lines as they stand"
+def test_readme_commands_are_those_that_are_checked():
+    "`.ci/run` runs these lines as they stand: install, animate, train, test"
     block = re.search(r"```(?:bash|sh)\n(.*?)```", (ROOT/"README.md").read_text(encoding="utf-8"), re.S)[1].strip().splitlines()
-    assert len(block) == 2 and all(o.startswith("pip install -e '.[dev]' && ") for o in block), block
-    assert "papermill nbs/train_base.ipynb" in block[0] and "nbdev_test" in block[1]
+    starts = "pip install -e '.[dev]'", "megaportrait animate ", "mkdir -p runs && papermill nbs/train_base.ipynb ", "OMP_NUM_THREADS=1 nbdev_test"
+    assert len(block) == 4 and all(o.startswith(start) for o, start in zip(block, starts)), block
+
+
+def test_readme_fits_a_first_screen_or_two():
+    assert (n := (ROOT/"README.md").stat().st_size) <= 12 * 1024, f"{n} bytes, at most 12 KB"
+
+
+def test_parts_import_only_from_parts_above():
+    edges = graph(ROOT/LIB)
+    assert len(edges) > 50 and not (wrong := upward(edges) + cycles(edges)), wrong
+
+
+@pytest.mark.parametrize("part, module, wrong", [("nets", "mega.base", True), ("mega", "nets.layers", False)])
+def test_a_forbidden_import_is_noticed(copy, part, module, wrong):
+    (copy/LIB/part/"added.py").write_text(f"from ..{module} import something\n")
+    assert ((f"{part}.added", module) in upward(graph(copy/LIB))) == wrong
+
+
+def test_a_detour_is_noticed(copy):
+    (copy/LIB/"core/a.py").write_text("from .b import x\n")
+    (copy/LIB/"core/b.py").write_text("from ..core import a\n")
+    assert {"core.a", "core.b"} == set(cycles(graph(copy/LIB)))
+
+
+def test_a_public_name_exists_once(copy):
+    assert not (d := twice(ROOT/LIB)), d
+    (copy/LIB/"data/added.py").write_text("def identity_grid(): pass\n")
+    assert twice(copy/LIB) == {"identity_grid": ["data.added", "nets.warp"]}
+
+
+def test_what_is_public_is_used_by_a_second_file():
+    "A notebook, a module, a test or a page; names that are promised to users aside"
+    pages = [p for p in tracked() if p.suffix in {".py", ".md", ".yaml"} and LIB not in p.relative_to(ROOT).parts[:1]]
+    text = {p: p.read_text(encoding="utf-8") for p in pages} | {p: "\n".join("".join(c["source"]) for c in cells(p)) for p in NBS}
+    words = {p: set(re.findall(r"\w+", o)) for p, o in text.items()}
+    home = {m[1]: p for p in NBS if (m := re.search(r"^#\|\s*default_exp (\S+)", text[p], re.M))}
+    loose = [f"{module}.{o}" for module, tree in trees().items() for o in public(tree)
+             if o not in PROMISED and not any(o in w for p, w in words.items() if p != home.get(module))]
+    assert not loose, loose
+
+
+PROMISED = {"canonical_mesh", "warp_portable", "hinge_d", "fit_pose", "main", "dense_flow", "forget_people", "swap_scene", "EXPRESSIONS",
+            "mesh_triangles", "explore", "Explorer", "Animator", "PoseStage", "FaceStage", "GazeStage", "EnhancerStage", "StudentStage", "PortraitStage",
+            "load_student"}  # for users outside of this repository
+
+
+def trees():
+    from layers import modules
+    return modules(ROOT/LIB)
+
+
+def test_lines_fit():
+    "120 columns in what the notebooks export; the list of names that nbdev writes aside"
+    wide = [f"{p.relative_to(ROOT)}:{i}" for p in sorted((ROOT/LIB).rglob("*.py")) if p.name != "_modidx.py"
+            for i, line in enumerate(p.read_text(encoding="utf-8").split("\n"), 1) if len(line) > COLUMNS and not line.startswith(("__all__", "           '"))]
+    assert not wide, wide
+
+
+def test_modules_hold_one_idea():
+    long = {p.relative_to(ROOT).as_posix(): n for p in sorted((ROOT/LIB).rglob("*.py")) if p.name != "_modidx.py" and (n := len(p.read_text(encoding="utf-8").split("\n"))) > 301}
+    assert not long, f"at most 300 lines: {long}"
+
+
+def test_ruff_is_content():
+    r = subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", "."], cwd=ROOT, text=True, capture_output=True, timeout=60)
+    assert r.returncode == 0, r.stdout + r.stderr
+
+
+def blocks(text):
+    "What stands between fences of Markdown, but for Python"
+    inside, lines = None, []
+    for line in text.splitlines():
+        if line.startswith("```") and inside is None: inside = line[3:].strip()
+        elif line.startswith("```"): inside = None
+        elif inside in ("", "bash", "sh"): lines.append(line)
+    return lines
 
 
 def commands():
-    "The lines of README's and data/README's blocks of commands, as lists of words"
-    text = "".join((ROOT/o).read_text(encoding="utf-8") for o in ("README.md", "data/README.md"))
-    lines = [o for block in re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.S) for line in block.splitlines() for o in line.split(" && ")]
-    return [shlex.split(o, comments=True) for o in lines]
+    "The commands of README, data/README and all chapters, as lists of words"
+    pages = [(ROOT/o).read_text(encoding="utf-8") for o in ("README.md", "data/README.md")]
+    pages += ["".join(c["source"]) for nb in NBS for c in cells(nb, "markdown")]
+    lines = [o for page in pages for line in blocks(page) for o in line.split(" && ")]
+    lines += [o for span in re.findall(r"`([^`]+)`", pages[0]) for o in span.split(" && ")]
+    return [shlex.split(o, comments=True) for o in lines if o.startswith(("megaportrait ", "torchrun ", "papermill nbs/"))]
 
 
 def test_readme_commands_name_what_exists(capsys):
-    "Parameters of the run notebooks, flags of the commands, stages and fields of the trainer"
+    "Parameters of the run notebooks, subcommands and their flags, stages and fields of the trainer"
     from torch.distributed.run import parse_args
-    from megaportrait.train import parser
+    from megaportrait.train.run import _parser
+    from megaportrait.use.command import main
     flags = {}
-    for script, entry in (o.split("=") for o in shlex.split(CFG["DEFAULT"]["console_scripts"])):
-        module, function = entry.split(":")
-        with pytest.raises(SystemExit): getattr(importlib.import_module(module), function)(["--help"])
-        flags[script] = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
     for words in commands():
-        used = {o.split("=")[0] for o in words if o.startswith("--")}
-        if words[0] in flags: assert used <= flags[words[0]], words
-        if words[0] == "torchrun": assert parse_args(words[1:]).training_script == "megaportrait.train"  # it sees the flags that follow, too
-        if "megaportrait.train" in words: parser().parse_args(words[words.index("megaportrait.train")+1:])
+        if words[0] == "torchrun":
+            launched = parse_args(words[1:])  # it sees the flags that follow, too
+            assert launched.training_script == "megaportrait", words
+            words = ["megaportrait", *launched.training_script_args]
+        if words[0] == "megaportrait":
+            if words[1] not in flags:
+                with pytest.raises(SystemExit) as stop: main([words[1], "--help"])
+                assert stop.value.code == 0, words
+                flags[words[1]] = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
+            used = {o.split("=")[0] for o in words if o.startswith("--")}
+            assert used <= flags[words[1]], (words, used - flags[words[1]])
+            if words[1] == "train": _parser().parse_args(words[2:])
         if words[0] == "papermill":
             cell, = [c for c in cells(ROOT/words[1]) if "parameters" in c["metadata"].get("tags", [])]
             known = set(re.findall(r"^(\w+):", "".join(cell["source"]), re.M))
             files = [words[i+1] for i, o in enumerate(words) if o == "-f"]
             given = {words[i+1] for i, o in enumerate(words) if o == "-p"} | {k for o in files for k in yaml.safe_load((ROOT/o).read_text(encoding="utf-8"))}
             assert given <= known, f"{words[1]} has no parameter {given-known}"
+    assert {"animate", "train", "prepare", "doctor"} <= set(flags)
 
 
-def test_our_weights_lie_here_with_their_cards():
+def test_label_networks_lie_here_with_their_cards():
     found = sorted((ROOT/"data"/"weights").glob("*.safetensors"))
     assert {p.stem for p in found} == {"face", "gaze", "pose"}
     assert sum(p.stat().st_size for p in found) <= 20e6
@@ -198,11 +284,14 @@ def test_a_shipped_model_loads_by_its_name(name, stage, missed):
 @pytest.mark.parametrize("folder", sorted(p.parent for p in (ROOT/"data"/"weights").glob("*/config.json")), ids=lambda p: p.name)
 def test_a_shipped_model_has_the_settings_that_its_card_says(folder):
     "Those of train.yaml beside it, or, where there is none, of the run without parameters"
-    from megaportrait.core import from_dict, load_json
-    from megaportrait.highres import on_base
-    from megaportrait.train import configure
-    path, made = folder/"train.yaml", from_dict(load_json(folder/"config.json"))
+    from megaportrait.core.config import from_dict
+    from megaportrait.core.files import load_json
+    from megaportrait.mega.config import BaseCfg
+    from megaportrait.mega.enhancer import on_base
+    from megaportrait.train.run import configure, registered
+    path, d = folder/"train.yaml", load_json(folder/"config.json")
+    made = from_dict(d, registered(d["stage"]).cfg)
     p = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else dict(preset="tiny", steps=0)
     cfg = configure(p["preset"], p["steps"], stage=made.stage, **json.loads(p.get("settings", "{}")))
-    assert made == (on_base(cfg, from_dict(load_json(folder.with_name("tiny-base")/"config.json"))) if made.stage == "hr" else cfg)
+    assert made == (on_base(cfg, from_dict(load_json(folder.with_name("tiny-base")/"config.json"), BaseCfg)) if made.stage == "hr" else cfg)
     assert (f"-f {path.relative_to(ROOT)}" in (folder/"card.md").read_text(encoding="utf-8")) == path.is_file()

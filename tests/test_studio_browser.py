@@ -65,19 +65,22 @@ def test_a_slider_changes_the_picture_and_back_is_the_same(lab):
     assert lab.image(PICTURE) == first
     lab.set("blink", 1)
     assert lab.image(PICTURE) != first
-    press(lab, "reset"); lab.settle()
+    press(lab, "reset")
+    lab.settle()
     assert lab.image(PICTURE) == first
     if path := os.environ.get("STUDIO_PICTURE"):
         lab.set("blink", .5)
         im = Image.open(io.BytesIO(lab.page.locator(".studio-page").first.screenshot())).convert("RGB")
         im.save(ROOT/path, quality=80)
-        press(lab, "reset"); lab.settle()
+        press(lab, "reset")
+        lab.settle()
 
 
 def test_a_text_that_is_called_a_picture_gives_a_sentence(lab, files):
     before = lab.image(PICTURE)
     lab.drop(FIELD, files/"text.png")
-    wait_said(lab, "text.png: not a readable picture"); lab.settle()
+    wait_said(lab, "text.png: not a readable picture")
+    lab.settle()
     assert "Traceback" not in said(lab) and "/" not in said(lab).replace("jpg or png", "")
     assert lab.image(PICTURE) == before
 
@@ -85,7 +88,9 @@ def test_a_text_that_is_called_a_picture_gives_a_sentence(lab, files):
 @pytest.mark.parametrize("hand_in", ("drop", "choose"))
 def test_a_portrait_is_handed_in(lab, files, hand_in):
     box = lab.page.locator(".widget-combobox:has(.widget-label:text-is('portrait')) input, .widget-text:has(.widget-label:text-is('portrait')) input").first
-    box.fill("person 9"); box.press("Enter"); lab.settle()
+    box.fill("person 9")
+    box.press("Enter")
+    lab.settle()
     before, src = lab.image(PICTURE), lab.page.locator(PICTURE).first.get_attribute("src")
     if hand_in == "drop": lab.drop(FIELD, files/"portrait.png")
     else: choose(lab, files/"other.png")
@@ -98,7 +103,9 @@ def test_a_portrait_is_handed_in(lab, files, hand_in):
 def test_a_film_is_recorded_and_plays(lab, tmp_path):
     out = tmp_path/"film.mp4"
     box = lab.page.locator(".widget-text:has(.widget-label:text-is('write to')) input").first
-    box.fill(str(out)); box.press("Enter"); lab.settle()
+    box.fill(str(out))
+    box.press("Enter")
+    lab.settle()
     lab.set("yaw", 10)
     press(lab, re.compile("^record$"))
     wait_said(lab, "50 frames, 2.0 s")
@@ -108,29 +115,36 @@ def test_a_film_is_recorded_and_plays(lab, tmp_path):
     assert [o.shape for o in pictures] == [(64, 64, 3)]*50
     apart = lambda i: np.abs(pictures[i].astype(int) - pictures[0]).mean()
     assert apart(25) > 3*apart(1) and apart(25) > 3*apart(49)  # there and back
-    lab.page.wait_for_function("() => document.querySelector('.studio-film video')?.readyState >= 2")  # a frame is there
+    lab.page.wait_for_function("() => document.querySelector('.studio-video video')?.readyState >= 2")  # a frame is there
 
 
 def test_a_transparent_film_is_recorded_and_plays(lab, tmp_path):
-    from megaportrait.film import rgba_frames
+    from megaportrait.core.video import rgba_frames
     box = lab.page.locator(".widget-text:has(.widget-label:text-is('write to')) input").first
-    box.fill(str(tmp_path/"clear.mp4")); box.press("Enter"); lab.settle()
+    box.fill(str(tmp_path/"clear.mp4"))
+    box.press("Enter")
+    lab.settle()
     pick = lab.page.locator(".widget-dropdown:has(.widget-label:text-is('background')) select").first
-    pick.select_option("transparent"); lab.settle()
+    pick.select_option("transparent")
+    lab.settle()
     assert box.input_value() == str(tmp_path/"clear.webm")
     press(lab, re.compile("^record$"))
     wait_said(lab, "clear.webm: 50 frames")
     alpha = [x[..., 3] for x in rgba_frames(tmp_path/"clear.webm")]
     assert len(alpha) == 50 and alpha[0].min() < 10 < 245 < alpha[0].max()
-    lab.page.wait_for_function("() => document.querySelector('.studio-film video')?.readyState >= 2")
-    pick.select_option("original"); lab.settle()
+    lab.page.wait_for_function("() => document.querySelector('.studio-video video')?.readyState >= 2")
+    pick.select_option("source")
+    lab.settle()
 
 
 def test_a_stopped_film_is_not_written(lab, tmp_path):
     out = tmp_path/"stopped.mp4"
     box = lab.page.locator(".widget-text:has(.widget-label:text-is('write to')) input").first
-    box.fill(str(out)); box.press("Enter"); lab.settle()
-    press(lab, re.compile("^record$")); press(lab, "stop")
+    box.fill(str(out))
+    box.press("Enter")
+    lab.settle()
+    press(lab, re.compile("^record$"))
+    press(lab, "stop")
     wait_said(lab, "was not written")
     assert not out.exists() and not any(tmp_path.iterdir())
 
@@ -143,7 +157,9 @@ def test_nothing_went_wrong_in_the_console(lab):
 def voila(tmp_path_factory):
     "The address of the page that Voila makes of the notebook"
     pytest.importorskip("voila", reason="no voila: pip install -e '.[studio]'")
-    with socket.socket() as s: s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
     tmp = tmp_path_factory.mktemp("voila")
     env = os.environ | {f"JUPYTER_{k}_DIR": str(tmp/k.lower()) for k in ("CONFIG", "DATA", "RUNTIME")}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -159,7 +175,9 @@ def voila(tmp_path_factory):
                 if server.poll() is not None or time.time() > end: raise RuntimeError((tmp/"log").read_text()[-2000:])
                 time.sleep(.2)
         yield url
-    finally: server.terminate(); server.wait()
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def test_voila_shows_the_page_without_code(lab, voila):
@@ -173,6 +191,7 @@ def test_voila_shows_the_page_without_code(lab, voila):
         page.wait_for_selector(".v-file-input")
         src = page.locator(PICTURE).get_attribute("src")
         handle = page.locator(".widget-slider:has(.widget-label:text-is('yaw')) .noUi-handle").first
-        handle.focus(); handle.press("ArrowRight")
+        handle.focus()
+        handle.press("ArrowRight")
         page.wait_for_function("([css, old]) => document.querySelector(css).src !== old", arg=[PICTURE, src])
         assert said == []
