@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest, yaml
 
 from cells import counts
-from layers import cycles, graph, public, twice, upward
+from layers import cycles, graph, homeless, public, twice, upward
 
 ROOT = Path(__file__).resolve().parents[1]
 CFG = ConfigParser(delimiters=["="])
@@ -166,6 +166,13 @@ def test_a_forbidden_import_is_noticed(copy, part, module, wrong):
     assert ((f"{part}.added", module) in upward(graph(copy/LIB))) == wrong
 
 
+def test_every_module_lies_in_a_part(copy):
+    assert not (w := homeless(ROOT/LIB)), w
+    (copy/LIB/"attic").mkdir()
+    for name in ("attic/a.py", "b.py"): (copy/LIB/name).touch()
+    assert homeless(copy/LIB) == ["attic/a.py", "b.py"]
+
+
 def test_a_detour_is_noticed(copy):
     (copy/LIB/"core/a.py").write_text("from .b import x\n")
     (copy/LIB/"core/b.py").write_text("from ..core import a\n")
@@ -189,7 +196,7 @@ def test_what_is_public_is_used_by_a_second_file():
     assert not loose, loose
 
 
-PROMISED = {"canonical_mesh", "warp_portable", "hinge_d", "fit_pose", "main", "dense_flow", "forget_people", "swap_scene", "EXPRESSIONS",
+PROMISED = {"canonical_mesh", "warp_portable", "hinge_d", "fit_pose", "main", "dense_flow", "steadiness", "forget_people", "swap_scene", "EXPRESSIONS",
             "mesh_triangles", "explore", "Explorer", "Animator", "PoseStage", "FaceStage", "GazeStage", "EnhancerStage", "StudentStage", "PortraitStage",
             "load_student"}  # for users outside of this repository
 
