@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn, Tensor
 from ..measure.metrics import see_faces
-from .landmark_flow import carry
+from ..nets.warp import carry
 from .openings import paint_mouth, prior_flow
 from .transfer import Resting, transfer
 
