@@ -104,8 +104,8 @@ class Clip:
         "Points of the face in crop coordinates"
         return torch.from_numpy(np.load(self.folder/'landmarks.npy')).float()
     @property
-    def tracks(self) -> Tensor: # (T, N, 3)
-        "x, y in crop coordinates of points anywhere on the person, and 1 where the frame shows them; N is 0 without a file"
+    def tracks(self) -> Tensor: # (T, N, 3), x, y in crop coordinates, and 1 where the frame shows the point
+        "Points anywhere in the picture, followed through the clip; none without a file"
         if 'tracks.npy' not in self.parts: return torch.zeros(self.frames, 0, 3)
         return torch.from_numpy(np.load(self.folder/'tracks.npy')).float()
     @property

@@ -17,7 +17,7 @@ from ..nets.layers import conv, fold, SNLinear
 from ..nets.motion import MotionEncoder, PoseNet
 from ..nets.warp import compose, PartWeights, to_canonical, to_driver, warp
 from .appearance import AppearanceEncoder
-from .carry import Carried, CarryG2d
+from .carry import CarriedFrame, CarryG2d
 from .config import BaseCfg
 from .g2d import G2d
 from .g3d import G3d
@@ -206,7 +206,7 @@ class _BaseOut:
     z_d2:Tensor|None = None  # (B, Z) another person's motion
     early:Tensor|None = None # (B, 3 + W0, H, W) what is carried of the source, with `carry`
     way:Tensor|None = None   # (B, D, H, W, 3) both grids as one, with `carry`
-    carried:Carried|None = None # where x_sd came from, with `carry`
+    carried:CarriedFrame|None = None # where x_sd came from, with `carry`
 
 # %% ../../nbs/mega/05_base.ipynb #b23cc12b
 def roll_index(

@@ -78,7 +78,7 @@ class BaseStage(PairStage):
         return super().pairs(st, clips)
 
     def nets(self, cfg:BaseCfg) -> dict:
-        if cfg.w_moved and not cfg.carry: raise ValueError('w_moved asks for carried pixels: set carry, or leave it out')
+        if cfg.w_moved and not cfg.carry: raise ValueError('w_moved asks for carried pixels: set carry too')
         model = BaseModel(cfg)
         if cfg.imagenet: _imagenet_start(model)
         return dict(model=model, critic=Discriminator(cfg))
