@@ -2,7 +2,7 @@
 
 Whatever writes is tried on a copy, so nothing here changes the checkout.
 """
-import filecmp, json, os, re, shlex, shutil, subprocess, sys
+import ast, filecmp, json, os, re, shlex, shutil, subprocess, sys
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -194,6 +194,20 @@ def test_what_is_public_is_used_by_a_second_file():
     loose = [f"{module}.{o}" for module, tree in trees().items() for o in public(tree)
              if o not in PROMISED and not any(o in w for p, w in words.items() if p != home.get(module))]
     assert not loose, loose
+
+
+def test_every_import_of_the_package_finds_its_name():
+    "In notebooks, tests, pages and strings of them, whether or not they run here"
+    has = {k: {o.id if isinstance(o, ast.Name) else getattr(o, "asname", None) or o.name for n in t.body
+               for o in (ast.walk(n) if isinstance(n, (ast.Assign, ast.AnnAssign)) else getattr(n, "names", [n]))
+               if isinstance(o, (ast.Name, ast.alias, ast.FunctionDef, ast.ClassDef))} for k, t in trees().items()}
+    pages = {p: p.read_text(encoding="utf-8") for p in tracked() if p.suffix in {".py", ".md"} and LIB not in p.relative_to(ROOT).parts[:1]}
+    pages |= {p: "\n".join("".join(c["source"]) for c in cells(p)) for p in NBS}
+    used = [(p, m, o.split(" as ")[0].strip()) for p, text in pages.items()
+            for m, names in re.findall(rf"^\s*from {LIB}\.([\w.]+) import \(?([\w, \t]+)", text, re.M) for o in names.split(",") if o.strip()]
+    assert len(used) > 500
+    lost = [f"{p.relative_to(ROOT)}: {m}.{o}" for p, m, o in used if o not in has.get(m, ()) and f"{m}.{o}" not in has]
+    assert not lost, lost
 
 
 PROMISED = {"canonical_mesh", "warp_portable", "hinge_d", "fit_pose", "main", "dense_flow", "steadiness", "forget_people", "swap_scene", "EXPRESSIONS",
