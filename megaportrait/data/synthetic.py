@@ -14,6 +14,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 from ..core.files import atomic_write, data_dir, load_json
 from . import motion, people, person, render, scene
+from .audio import write_sound
 from .render import _bytes
 
 # %% ../../nbs/data/10_synthetic.ipynb #5a5bc90a
@@ -21,7 +22,7 @@ def _kind(heads):
     "Modules: who is drawn, how they move, what draws them"
     return (people, people, render) if heads else (person, motion, scene)
 
-def _write_clip(folder, f, quality, landmarks, meta):
+def _write_clip(folder, f, quality, landmarks, meta, sound=None, **labels):
     "One clip in the layout of the data chapter, made whole before it gets its name"
     tmp = Path(tempfile.mkdtemp(prefix='.making-', dir=folder.parent))
     try:
@@ -34,7 +35,9 @@ def _write_clip(folder, f, quality, landmarks, meta):
             marks[:, list(meta['landmarks'])] = f.landmarks.numpy()
             np.save(tmp/'landmarks.npy', marks)
         np.save(tmp/'pose.npy', f.pose.numpy())
-        labels = {k: np.round(getattr(f, k).numpy().astype(float), 6).tolist() for k in ('gaze', 'blink', 'expression')}
+        labels |= {k: getattr(f, k) for k in ('gaze', 'blink', 'expression')}
+        labels = {k: np.round(v.numpy().astype(float), 6).tolist() for k, v in labels.items()}
+        if sound is not None: write_sound(tmp/'audio.wav', sound)
         (tmp/'meta.json').write_text(json.dumps(meta | dict(labels=labels)))
         tmp.chmod(0o755)
         tmp.rename(folder)
