@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 from ..core.files import atomic_write
-from ..core.video import check_video_name, write_video
+from ..core.writer import check_video_name, write_video
 from .background import Compositor, matte_of
 from .puppet import BEST, open_puppet, Puppet, wants_landmarks
 from .source import Driver, lazy_tracker, open_driver, to_pictures, to_tensor

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from ..core.files import atomic_write
-from ..core.video import NOTE
+from ..core.writer import NOTE
 from ..mega.base import Avatar, BaseModel
 from ..mega.student import Student
 from ..nets.warp import warp_portable

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 import numpy as np
-from ..core.video import NOTE, video_writer
+from ..core.writer import NOTE, video_writer
 from ..data.crops import crop, crop_boxes, crop_track, smooth_poses
 from .animate import check_out
 from .camera import Canvas, caption, Clock, from_camera, from_file, Newest, Window

@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 from ..core import pose as P
-from ..core.video import read_photo, read_video, Unreadable, Video
+from ..core.photos import read_photo, Unreadable
+from ..core.video import read_video, Video
 from ..data.clips import ClipSet
 from ..data.crops import crop, crop_boxes, crop_frames, crop_track, smooth_poses
 from ..data.face import check_faces, track, Tracker
