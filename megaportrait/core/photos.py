@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IMAGES', 'VIDEOS', 'is_image', 'is_video', 'MediaError', 'Unreadable', 'NoFace', 'ManyFaces', 'MediaWarning',
-           'check_there', 'open_picture', 'to_rgb', 'read_photo', 'picture_frames', 'as_picture']
+           'check_there', 'open_picture', 'read_photo', 'picture_frames', 'as_picture']
 
 # %% ../../nbs/core/02b_photos.ipynb #ba86c78a
 import sys
@@ -77,7 +77,7 @@ def _eight_bits(im):
     elif high <= 65535: high = 65535.
     return Image.fromarray(((x - low)/(high - low)*255).round().astype(np.uint8))
 
-def to_rgb(
+def _rgb(
     im:Image.Image, # of any mode
 ) -> np.ndarray: # (H, W, 3) uint8
     "The pixels of a picture, turned as its EXIF flag says, transparency over white"
@@ -94,7 +94,7 @@ def read_photo(
     im = open_picture(path)
     if im is None: raise Unreadable(f'{path}: not a readable picture; use a jpg or png')
     try:
-        with im: return to_rgb(im)
+        with im: return _rgb(im)
     except Exception as e: raise _refused(path, e) from e
 
 # %% ../../nbs/core/02b_photos.ipynb #c1e02713
@@ -110,7 +110,7 @@ def picture_frames(
             n = getattr(im, 'n_frames', 1) if im.format in _MOVING else 1
             for k in range(n):
                 im.seek(k)
-                x = to_rgb(im)
+                x = _rgb(im)
                 lasts = (im.info.get('duration') or 100)/1000 if n > 1 else .04
                 yield t, lasts, x
                 t += lasts
@@ -121,7 +121,7 @@ def as_picture(
     x, # an array, a tensor or a PIL image: # (H, W, 3) uint8, or (3, H, W) in [0, 1], or a PIL image
 ) -> np.ndarray: # (H, W, 3) uint8
     "Any picture as the readers would give it"
-    if isinstance(x, Image.Image): return to_rgb(x)
+    if isinstance(x, Image.Image): return _rgb(x)
     if hasattr(x, 'detach'): # a tensor, without importing torch here
         x = x.detach().cpu()
         if x.is_floating_point(): x = x.clamp(0, 1).mul(255).round().byte()

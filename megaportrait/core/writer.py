@@ -15,7 +15,7 @@ import av
 import numpy as np
 from .files import replacing
 from .photos import MediaWarning
-from .video import Clock, said, Video
+from .video import Timeline, said, Video
 
 # %% ../../nbs/core/03b_writer.ipynb #a990a55e
 # ending of the name to container, encoder and its options
@@ -132,7 +132,7 @@ class _Sound:
 
     def _packets(self):
         "Packets for the output and when they sound, in seconds since the first frame"
-        base, clock = self.src.time_base, Clock(self.video.begins, .02, self.video.restarts)
+        base, clock = self.src.time_base, Timeline(self.video.begins, .02, self.video.restarts)
         for o in self.file.demux(self.src) if self.copied else self.file.decode(self.src):
             if o.pts is None: continue
             lasts = float(o.duration*base) if self.copied else o.samples/o.rate
