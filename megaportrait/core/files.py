@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['seed_everything', 'pick_device', 'threads_of', 'in_test', 'project_root', 'data_dir', 'make_folder', 'replacing',
-           'atomic_write', 'save_json', 'load_json', 'markdown_table', 'claimed']
+           'atomic_write', 'save_json', 'load_json', 'markdown_table', 'claimed', 'check_writable']
 
 # %% ../../nbs/core/01_files.ipynb #020b84da
 import errno, fcntl, hashlib, json, os, random, socket, tempfile, time
@@ -171,3 +171,23 @@ def claimed(
         f.flush()
         try: yield
         finally: lock.unlink(missing_ok=True)
+
+# %% ../../nbs/core/01_files.ipynb #f9b14d00
+def check_writable(
+    path:str|Path, # of a file to be
+    *inputs, # which it must not be
+) -> Path: # `path`
+    "A path that a file can be written to; its folder is made"
+    path = Path(path)
+    if len(os.fsencode(path.name)) > 255: raise ValueError(f'{path.name}: cannot be written, it is too long for a name')
+    if path.is_dir(): raise ValueError(f'{path} is a folder; give the name of a file')
+    if path.exists() and not path.is_file(): raise ValueError(f'{path} is no ordinary file; give another name')
+    for o in inputs:
+        if path.exists() and Path(o).exists() and path.samefile(o):
+            raise ValueError(f'{path} is an input; writing there would destroy it')
+    try:
+        real = Path(os.path.realpath(path))
+        with tempfile.TemporaryFile(dir=make_folder(real.parent)): pass
+    except OSError as e:
+        raise ValueError(f'{path}: cannot be written ({e.strerror or e}); choose another folder or name') from e
+    return path
