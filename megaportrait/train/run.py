@@ -15,8 +15,8 @@ import torch.distributed as dist
 from torch import nn
 from ..core.config import from_dict, to_dict, TrainCfg
 from ..core.curves import read_log
-from ..core.files import in_test, load_json, save_json
-from ..core.shipped import model_folder
+from ..core.files import in_test, pick_device, save_json
+from ..core.shipped import model_folder, read_settings
 from .loop import train
 from .state import State
 
@@ -47,8 +47,8 @@ def load(
 ) -> nn.Module:
     "A trained model of any stage, ready for use"
     folder = model_folder(name)
-    stage = load_json(folder/'config.json').get('stage', 'base')
-    if stage not in STAGES:
+    stage = read_settings(folder).get('stage', 'base')
+    if str(stage) not in STAGES:
         raise ValueError(f"{folder}/config.json is of stage '{stage}', which this version does not know; it knows "
                          f"{', '.join(STAGES)}")
     return registered(stage).load(folder, device)
@@ -144,6 +144,8 @@ def _parser() -> argparse.ArgumentParser:
 def _train(a):
     "The stages that were asked for, each on the one before"
     base, every = a.base, a.stage == 'all'
+    pick_device(a.device)  # one that is not there is refused before any work
+    if a.workers < 0: raise ValueError(f'workers={a.workers}: give 0 processes or more')
     for name in [k for k, v in STAGES.items() if v.startswith('mega.')] if every else [a.stage]:
         preset = a.preset or registered(name).first
         cfg = configure(preset, a.steps, a.batch_size, name, **dict(a.set))
