@@ -16,7 +16,7 @@ import torch
 from .. import __version__
 from ..core.files import data_dir, project_root
 from ..core.shipped import label_nets
-from ..core.video import KINDS
+from ..core.writer import KINDS
 from ..core.weights import find, registry
 from ..mega.base import BaseModel
 from ..mega.config import presets
