@@ -6,51 +6,58 @@
 __all__ = ['make_clips', 'make_synthetic', 'find_data']
 
 # %% ../../nbs/data/10_synthetic.ipynb #e25ecdee
-import contextlib, csv, json, shutil, tempfile
+import contextlib, json, shutil, tempfile
 from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
 from tqdm.auto import tqdm
-from ..core.files import atomic_write, data_dir, load_json
-from .people import EXPRESSIONS, sample_identity, sample_motion
-from .render import _bytes, LANDMARKS, render
+from ..core.files import claimed, data_dir, load_json, make_folder
+from .tables import COLUMNS, read_index, write_index
+from . import motion, people, person, render, scene
+from .render import _bytes
+from .truth import follow_tracks
 
 # %% ../../nbs/data/10_synthetic.ipynb #5a5bc90a
-def _write_clip(folder, identity, motion, size, fps, quality, landmarks, made_from):
+def _kind(heads):
+    "Modules: who is drawn, how they move, what draws them"
+    return (people, people, render) if heads else (person, motion, scene)
+
+def _write_clip(folder, f, quality, landmarks, tracks, meta):
     "One clip in the layout of the data chapter, made whole before it gets its name"
-    f, tmp = render(identity, motion, size), Path(tempfile.mkdtemp(prefix='.making-', dir=folder.parent))
+    tmp = Path(tempfile.mkdtemp(prefix='.making-', dir=folder.parent))
     try:
         for name in ('frames', 'masks'): (tmp/name).mkdir()
         for t, (x, m) in enumerate(zip(_bytes(f.image), _bytes(f.mask))):
             Image.fromarray(x).save(tmp/f'frames/{t:06d}.jpg', quality=quality, subsampling=0)
             Image.fromarray(m[..., 0]).save(tmp/f'masks/{t:06d}.png', optimize=True)
         if landmarks:
-            marks = np.full((len(motion), 478, 3), np.nan, np.float32)
-            marks[:, list(LANDMARKS)] = f.landmarks.numpy()
+            marks = np.full((len(f.pose), 478, 3), np.nan, np.float32)
+            marks[:, list(meta['landmarks'])] = f.landmarks.numpy()
             np.save(tmp/'landmarks.npy', marks)
+        if tracks is not None: np.save(tmp/'tracks.npy', tracks.half().numpy())
         np.save(tmp/'pose.npy', f.pose.numpy())
         labels = {k: np.round(getattr(f, k).numpy().astype(float), 6).tolist() for k in ('gaze', 'blink', 'expression')}
-        meta = dict(source='synthetic', made_from=made_from, size=size, fps=fps, frames=len(motion), labels=labels,
-                    expressions=EXPRESSIONS, landmarks=LANDMARKS)
-        (tmp/'meta.json').write_text(json.dumps(meta))
+        (tmp/'meta.json').write_text(json.dumps(meta | dict(labels=labels)))
         tmp.chmod(0o755)
         tmp.rename(folder)
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
 def _job(a):
     "One clip, on one thread, so that the pixels do not depend on how many work"
-    folder, person, clip, n_frames, size, fps, quality, landmarks = a
+    folder, who, clip, n_frames, size, fps, quality, landmarks, *other = a
+    identities, motions, drawn = _kind(not other)
+    meta = dict(source='synthetic', made_from=list(a[1:]), size=size, fps=fps, frames=n_frames,
+                expressions=motions.EXPRESSIONS, landmarks=drawn.LANDMARKS)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        _write_clip(folder, sample_identity(person), sample_motion(clip, n_frames, fps), size, fps, quality, landmarks,
-                    list(a[1:]))
+        i, m = identities.sample_identity(who), motions.sample_motion(clip, n_frames, fps)
+        tracks = follow_tracks(i, m, other[1]) if other[1:] else None
+        _write_clip(folder, drawn.render(i, m, size), quality, landmarks, tracks, meta)
     finally: torch.set_num_threads(threads)
 
 # %% ../../nbs/data/10_synthetic.ipynb #281038ed
-_COLUMNS = ('clip', 'identity', 'split', 'fps', 'size', 'frames', 'source', 'licence')
-
 def make_clips(
     root:str|Path, # folder of the set; what is there already stays
     n_identities:int, # people in this split
@@ -63,21 +70,27 @@ def make_clips(
     quality:int = 95, # of the JPEG files
     landmarks:bool = True, # write landmarks.npy, which is larger than the pictures at 64 px
     workers:int = 0, # processes; 0: this one
+    heads:bool = True, # cartoon heads; False: people
+    tracks:int = 0, # points that tracks.npy follows, of people only; 0: none
     progress:bool = True, # show a bar
 ) -> Path: # `root`
     "Write a set of clips, or what is missing of it; the same numbers give the same bytes, whatever `workers` is"
+    if heads and tracks: raise ValueError('tracks are known of people, not of cartoon heads: pass heads=False')
     root, jobs, rows = Path(root), [], []
-    (root/split).mkdir(parents=True, exist_ok=True)
-    for torn in (root/split).glob('.making-*'): shutil.rmtree(torn)
-    for k in range(n_identities):
-        person = f'{seed} {split} {k}'
-        for c in range(clips_per_identity):
-            name = f'{split}-{k:05d}-{c:02d}'
-            rows.append((name, f'{split}-{k:05d}', split, fps, size, n_frames, 'synthetic', 'CC0-1.0'))
-            job = (root/split/name, person, f'{person} {c}', n_frames, size, fps, quality, landmarks)
-            if not _is_made(job): jobs.append(job)
-    _run(jobs, workers, progress)
-    _write_index(root/'index.csv', rows, split)
+    kind = [] if heads else ['people'] + [tracks]*bool(tracks)
+    make_folder(root/split)
+    with claimed(root):
+        for torn in (root/split).glob('.making-*'): shutil.rmtree(torn)
+        for k in range(n_identities):
+            who = f'{seed} {split} {k}'
+            for c in range(clips_per_identity):
+                name = f'{split}-{k:05d}-{c:02d}'
+                rows.append((name, f'{split}-{k:05d}', split, fps, size, n_frames, 'synthetic', 'CC0-1.0'))
+                job = (root/split/name, who, f'{who} {c}', n_frames, size, fps, quality, landmarks, *kind)
+                if not _is_made(job): jobs.append(job)
+        kept = [r for r in read_index(root) or [] if r['split'] != split]
+        _run(jobs, workers, progress)
+        write_index(root, kept + [dict(zip(COLUMNS, r)) for r in rows])
     return root
 
 def _is_made(job):
@@ -97,15 +110,6 @@ def _run(jobs, workers, progress):
         else: done = map(_job, jobs)
         for _ in done: bar.update()
 
-def _write_index(path, rows, split):
-    "The index with the rows of this split replaced"
-    kept = []
-    if path.is_file():
-        with open(path, newline='') as f: kept = [r for r in csv.reader(f)][1:]
-    rows = [r for r in kept if r[_COLUMNS.index('split')] != split] + [list(map(str, r)) for r in rows]
-    def write(p):
-        with open(p, 'w', newline='') as f: csv.writer(f, lineterminator='\n').writerows([_COLUMNS, *sorted(rows)])
-    atomic_write(path, write)
 
 # %% ../../nbs/data/10_synthetic.ipynb #dc442292
 # people of the built-in set; 12 frames each over four seconds, so that the frames of a pair differ

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from ..data.points import EYE_RINGS, MOUTH_RING
 from .config import PortraitCfg
-from .landmark_flow import carry, facing
+from .landmark_flow import facing
 from ..nets.layers import conv, norm, resample
-from ..nets.warp import identity_grid
+from ..nets.warp import carry, identity_grid
 
 # %% ../../nbs/metaportrait/05_flow2d.ipynb #82d493cb
 _OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
