@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from ..core.files import load_json
-from .clips import IMAGES, VIDEOS
+from .clips import HELD_OUT, IMAGES, VIDEOS
 from .crops import crop
 
 # %% ../../nbs/data/08_footage.ipynb #193d6e78
@@ -34,7 +34,7 @@ class Footage:
     photo:bool = False # a picture that is all there is of its person
 
 # %% ../../nbs/data/08_footage.ipynb #ae93d4fa
-SPLITS = ('train', 'test', 'val', 'valid', 'validation', 'eval')
+SPLITS = ('train', *HELD_OUT)
 
 def _bare(rel): return rel.with_suffix('') if rel.suffix.lower() in VIDEOS else rel
 

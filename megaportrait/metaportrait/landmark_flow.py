@@ -14,7 +14,7 @@ from torch import Tensor
 from ..core import pose as P
 from ..data.face import canonical_mesh, mesh_triangles
 from ..data.points import EYE_RINGS, MOUTH_RING
-from ..nets.layers import full_precision
+from ..core.sampling import full_precision
 from ..nets.warp import identity_grid
 
 # %% ../../nbs/metaportrait/00_landmark_flow.ipynb #cccfe3ef
