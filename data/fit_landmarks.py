@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np, torch
 from megaportrait.core import pose as P
 from megaportrait.data.body import Body, landmark_places, nearest_on_surface
-from megaportrait.data.figure import build_person, forget_people, project
+from megaportrait.data.figure import build_person, forget_people, to_screen
 from megaportrait.data.face import flip_index, track, Tracker
 from megaportrait.data.kit import load_kit, SKIN
 from megaportrait.data.motion import make_motion
@@ -36,7 +36,7 @@ def missing(seen):
     "Median over all pictures of what is missing (468, 3), in the person's frame"
     d = []
     for i, m, bones, marks in seen:
-        true = project(Body(i).landmarks(m, bones), i.scene.distance)[:, :468, :2]
+        true = to_screen(Body(i).landmarks(m, bones), i.scene.distance)[:, :468, :2]
         s, R, _ = P.split(bones[:, 4])
         gap = torch.cat([marks[:, :468] - true, torch.zeros(len(true), 468, 1)], 2)
         d.append((gap @ R)/s[:, None, None])

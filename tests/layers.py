@@ -15,6 +15,13 @@ SHARED = {"main", "REGISTERED"}  # names that every command and every stage has
 HEIRS = {"data.person", "data.motion", "data.scene"}  # they take the names of data.people and data.render, whose place they are to have
 
 
+def homeless(lib):
+    "Modules that lie in no part: in a folder that PARTS does not name, or beside the parts"
+    beside = {"__init__", "__main__", "_modidx"}
+    return [p.relative_to(lib).as_posix() for p in sorted(lib.rglob("*.py"))
+            if (p.parent.name not in PARTS if p.parent != lib else p.stem not in beside)]
+
+
 def modules(lib):
     "Name, as PART.MODULE, to syntax tree"
     return {".".join(p.relative_to(lib).with_suffix("").parts): ast.parse(p.read_text(encoding="utf-8"))
@@ -86,6 +93,7 @@ def main():
     lib = ROOT/LIB
     edges = graph(lib)
     wrong = [f"{a} imports {b}, which is below it" for a, b in upward(edges)]
+    wrong += [f"{m} lies in no part; PARTS in tests/layers.py has them" for m in homeless(lib)]
     wrong += [f"{m} imports itself by a detour" for m in cycles(edges)]
     wrong += [f"{k} is defined in {' and '.join(v)}" for k, v in twice(lib).items()]
     print("\n".join(wrong))

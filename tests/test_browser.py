@@ -26,7 +26,8 @@ def lab():
 
 def output(sheet):
     "The picture that the model made, out of the explorer's, as (1, 3, 64, 64) in [0, 1]"
-    from megaportrait.flow_explorer import GAP, HEAD, SIDE
+    from megaportrait.use.flow_pictures import SIDE
+    from megaportrait.use.flow_sheet import GAP, HEAD
     x = 2*(SIDE + GAP) + GAP
     im = Image.open(io.BytesIO(sheet)).crop((x, HEAD, x + SIDE, HEAD + SIDE)).resize((64, 64), Image.BOX)
     return torch.from_numpy(np.array(im)).permute(2, 0, 1)[None]/255
@@ -35,7 +36,7 @@ def output(sheet):
 @torch.no_grad()
 def test_yaw_turns_the_nose_and_back_is_the_same_picture(lab):
     import megaportrait
-    from megaportrait.metrics import yaw_of
+    from megaportrait.measure.metrics import yaw_of
     net, start = megaportrait.load("tiny-base").pose_net, lab.value("yaw")
     yaw = lambda: yaw_of(net(output(lab.image(PICTURE)))).item()
     lab.set("yaw", 0)

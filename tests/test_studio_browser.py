@@ -44,8 +44,9 @@ def choose(lab, path):
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     "A synthetic head before a wall as a picture, and a text that says it is one"
-    from megaportrait.synthetic import make_motion, render, sample_identity
-    from megaportrait.viz import to_uint8
+    from megaportrait.data.people import make_motion, sample_identity
+    from megaportrait.data.render import render
+    from megaportrait.core.viz import to_uint8
     folder = tmp_path_factory.mktemp("files")
     o = render(sample_identity("104"), make_motion(1, yaw=.2), 192)
     wall = np.full((256, 320, 3), (120, 150, 170), np.uint8)

@@ -97,6 +97,7 @@ class MetaPortrait(Carrier):
 def load_portrait(
     name, # a folder, or the name of weights that the repository ships
     device:str = 'cpu', # where it goes
-) -> MetaPortrait:
+) -> Carrier: # a `MetaPortrait` unless its configuration has no networks
     "A saved model, ready for use"
-    return open_model(name, PortraitCfg, MetaPortrait, device)
+    def make(cfg): return MetaPortrait(cfg) if cfg.flow_widths else Carrier(cfg.size, cfg.prior_points)
+    return open_model(name, PortraitCfg, make, device)

@@ -121,6 +121,12 @@ def _short(o):
 # %% ../../nbs/study/06_benchmark.ipynb #b8fe05a7
 _PEOPLE = dict(train=8, eval=2) # the student asks for people to measure on before it learns
 
+def _stages_of(
+    preset:str,
+) -> list: # of names
+    "The stages that have a preset of this name, in the order of training"
+    return [k for k in STAGES if preset in registered(k).presets]
+
 def _all_terms(
     preset:str,
     stage:str, # of the registry
@@ -199,7 +205,7 @@ def main(
 ) -> int: # exit code
     "Entry of `megaportrait benchmark`"
     a = _parser().parse_args(argv)
-    table, names = ('training_cost', STAGES) if a.training else ('benchmark', networks_of(a.preset))
+    table, names = ('training_cost', _stages_of(a.preset)) if a.training else ('benchmark', networks_of(a.preset))
     try:
         for name in a.only.split(',') if a.only else names:
             row, told = _measured(a, name)

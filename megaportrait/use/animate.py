@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from ..core.files import atomic_write
 from ..core.video import check_video_name, write_video
 from .background import Compositor, matte_of
-from .puppet import BEST, open_puppet, Puppet, wants_landmarks
+from .puppet import open_puppet, Puppet, wants_landmarks
 from .source import Driver, lazy_tracker, open_driver, to_pictures, to_tensor
 from .steady import nearest_frame, one_euro, OneEuro, relative_pose, steady_pose, z_spread
 
@@ -109,14 +109,14 @@ def animate(
     source:str|Path,            # photo, video (first frame), clip folder, 'person NAME'; of a student an avatar's name
     driver:str|Path,            # a video, a clip folder, or 'person NAME'
     out:str|Path,               # .mp4 or .webm
-    model=BEST,                 # a run folder, a name of shipped weights, or a model
+    model='',                   # a run folder, a name of shipped weights, or a model; empty: see `best_model`
     face:int|None=None,         # which face of the source, from the left, 0 first, where there are several
     driver_face:int|None=None,  # likewise of the driver
     relative:bool=False,        # add the driver's change to what the source does, instead of copying the driver
     reference:int|None=0,       # the driver's frame from which it changes; None: the one turned most like the source
     steady:bool=False,          # pose and z through the one-euro filter, against jitter
     background:str='source',    # 'source' (of a student its own), 'model', 'transparent' (in a .webm), or a colour
-    paste:bool=False,           # back into the whole photo, instead of a square crop
+    paste:bool|None=None,       # into the whole photo, not a square crop; None: if the model keeps the photo
     start:float=0.,             # where in the driver to begin, seconds
     end:float|None=None,        # and to end; None: at its end
     smooth:float=.5,            # of the driver's crop, standard deviation in seconds; inf: one crop for the whole clip
@@ -131,6 +131,7 @@ def animate(
     with ExitStack() as stack:
         tracker = lazy_tracker(stack)
         puppet = open_puppet(source, model, tracker, face, device, photo=relative or steady or paste)
+        if paste is None: paste = wants_landmarks(puppet.model) and background == 'source' and Path(source).is_file()
         own = not puppet.model.needs_photo or wants_landmarks(puppet.model)  # the model keeps or paints it
         behind = 'model' if background == 'source' and own else background
         compositor = Compositor(puppet.source, puppet.out_size, matte_of(tracker), behind, paste)
@@ -152,7 +153,8 @@ def _parser():
                                   'with a student the name of an avatar')
     p.add_argument('driver', help="video, clip folder, or 'person NAME'")
     p.add_argument('out', help='the .mp4 to write, or the .webm')
-    p.add_argument('--model', default=BEST, help=f'run folder, or name of shipped weights; default: {BEST}')
+    p.add_argument('--model', default='', help='run folder, or name of shipped weights; '
+                                               'default: carrier, and tiny-hr for synthetic people')
     p.add_argument('--face', type=int, metavar='N', help='which face of the source, from the left, 0 first')
     p.add_argument('--driver-face', type=int, metavar='N', help='which face of the driver')
     p.add_argument('--relative', action='store_true', help="add the driver's change to the source's own motion")
@@ -162,7 +164,8 @@ def _parser():
                    help='pose and expression through the one-euro filter: less jitter, a little lag')
     p.add_argument('--background', default='source',
                    help="'source', 'model', 'transparent' (OUT is a .webm), or a colour such as white")
-    p.add_argument('--paste', action='store_true', help='paste the head back into the whole photo')
+    p.add_argument('--paste', action=argparse.BooleanOptionalAction,
+                   help='the whole photo, not a square crop; default: if the model keeps the photo, as carrier')
     p.add_argument('--start', type=float, default=0., metavar='S', help='where in the driver to begin, seconds')
     p.add_argument('--end', type=float, metavar='S', help='and to end')
     p.add_argument('--smooth', type=float, default=.5, metavar='S', help="of the driver's crop; inf: one for all")

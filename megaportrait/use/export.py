@@ -19,7 +19,7 @@ from ..core.video import NOTE
 from ..mega.base import Avatar, BaseModel
 from ..mega.student import Student
 from ..nets.warp import warp_portable
-from .puppet import BEST, open_animator, Puppet
+from .puppet import open_animator, Puppet, wants_landmarks
 from .source import lazy_tracker, open_source
 
 # %% ../../nbs/use/05_export.ipynb #35348c68
@@ -110,12 +110,15 @@ def save_path(
 def export(
     source:str|Path, # a photo, video (first frame), clip folder, or 'person NAME'; of a student an avatar's name
     out:str|Path, # .onnx or .pt2
-    model:str|Path|nn.Module = BEST, # a run folder, a name of shipped weights, or a model
+    model:str|Path|nn.Module = 'tiny-hr', # a run folder, a name of shipped weights, or a model
     face:int|None = None, # which face of the source, from the left, 0 first, where there are several
 ) -> Path:
     "Write the avatar of a portrait as one file"
     _check_name(Path(out))
     net = open_animator(model, 'cpu')
+    if wants_landmarks(net):
+        raise ValueError(f'{model} is driven by landmarks, which a file without this book does not find; '
+                         'give tiny-hr, or another model that sees crops')
     if not net.needs_photo: return save_path(StudentPath(net, str(source)), out)
     with ExitStack() as stack: puppet = Puppet(net, open_source(source, lazy_tracker(stack), face))
     return save_path(DrivePath(net, puppet.avatar), out)
@@ -127,7 +130,7 @@ def _parser():
     p.add_argument('source', help="photo, video (its first frame), clip folder, or 'person NAME'; "
                                   'with a student the name of an avatar')
     p.add_argument('out', help='the .onnx or .pt2 to write')
-    p.add_argument('--model', default=BEST, help=f'run folder, or name of shipped weights; default: {BEST}')
+    p.add_argument('--model', default='tiny-hr', help='run folder, or name of shipped weights; default: tiny-hr')
     p.add_argument('--face', type=int, metavar='N', help='which face of the source, from the left, 0 first')
     return p
 

@@ -14,34 +14,38 @@ from pathlib import Path
 import numpy as np
 from ..core.video import NOTE, video_writer
 from ..data.crops import crop, crop_boxes, crop_track, smooth_poses
+from ..data.points import smooth_landmarks
 from .animate import check_out
 from .camera import Canvas, caption, Clock, from_camera, from_file, Newest, Window
-from .puppet import BEST, open_puppet
+from .puppet import open_puppet, wants_landmarks
 from .run_onnx import OnnxAvatar
 from .source import lazy_tracker
 
 # %% ../../nbs/use/08_live.ipynb #b08260d8
 class Follow:
-    "Crop and pose of one face, frame by frame"
+    "Crop and pose of one face, and its landmarks if they are wanted, frame by frame"
     def __init__(self,
         tracker:Callable, # of a frame (H, W, 3): its `face.Face`
         size:int, # side of the crop, px
         smooth:float = 4., # of the crop, standard deviation in frames; 0: each for itself
+        landmarks:bool = False, # whether they are wanted
     ):
-        self.tracker, self.size, self.smooth = tracker, size, smooth
+        self.tracker, self.size, self.smooth, self.landmarks = tracker, size, smooth, landmarks
         self.seen = deque(maxlen=int(3*smooth) + 4)
 
     def __call__(self,
         x:np.ndarray, # (H, W, 3) uint8
-    ) -> tuple[np.ndarray, np.ndarray]|None: # crop (S, S, 3) uint8 and pose (4, 4) head to crop; None: there is no face
+    ) -> tuple|None: # crop (S, S, 3) uint8, pose (4, 4) head to crop, perhaps landmarks (478, 3); None: no face
         f = self.tracker(x)
         if not f.found:
             self.seen.clear()
             return None
-        self.seen.append((f.box, f.pose))
-        boxes, poses = (np.stack(o) for o in zip(*self.seen))
+        self.seen.append((f.box, f.pose, f.landmarks if self.landmarks else np.zeros((0, 3), np.float32)))
+        boxes, poses, marks = (np.stack(o) for o in zip(*self.seen))
         box, pose = crop_boxes(boxes, self.smooth)[-1:], smooth_poses(poses, min(1., self.smooth))[-1:]
-        return crop(x, box[0], self.size), crop_track(np.zeros((1, 1, 3), np.float32), pose, box)[1][0]
+        marks, pose = crop_track(marks[-5:], pose, box)
+        own = crop(x, box[0], self.size), pose[0]
+        return (*own, smooth_landmarks(marks)[-1]) if self.landmarks else own
 
 # %% ../../nbs/use/08_live.ipynb #d4beb886
 def _timing_summary(
@@ -105,7 +109,7 @@ def _screens(show, out, fps, stack):
 def live(
     source:str|Path = '', # a photo, video (first frame), clip folder, or 'person NAME'; of a student an avatar's name
     camera:int|str|Path = 0, # number of a camera, or a video file that stands in for it
-    model = '', # a run folder, a name of shipped weights, or a model; empty: `BEST`
+    model = '', # a run folder, a name of shipped weights, or a model; empty: see `best_model`
     show:str|Callable = 'canvas', # 'window', 'canvas' (in a notebook), '', or called with a picture; False ends it
     *,
     onnx:str|Path = '', # an avatar of `megaportrait export`, in place of source and model
@@ -128,14 +132,15 @@ def live(
     with ExitStack() as stack:
         frames, fps = _frames(camera, clock, stack)
         tracker = lazy_tracker(stack)
-        puppet = OnnxAvatar(onnx, threads) if onnx else open_puppet(source, model or BEST, tracker, face, device)
+        puppet = OnnxAvatar(onnx, threads) if onnx else open_puppet(source, model, tracker, face, device)
         seeing = tracker()
         seeing.face, seeing.masks = driver_face, False
         seeing.reset()
         screens = _screens(show, out, fps, stack)
         camera = stack.enter_context(Newest(frames, clock))
         side = size or max(256, puppet.out_size)
-        return _show_newest(camera, Follow(seeing, puppet.in_size, smooth), puppet, puppet.still, screens, side)
+        follow = Follow(seeing, puppet.in_size, smooth, not onnx and wants_landmarks(puppet.model))
+        return _show_newest(camera, follow, puppet, puppet.still, screens, side)
 
 # %% ../../nbs/use/08_live.ipynb #54f8ac03
 def _parser():
@@ -146,7 +151,8 @@ def _parser():
                    help="photo, video (its first frame), clip folder, or 'person NAME'; "
                         'with a student the name of an avatar; with --onnx none')
     p.add_argument('--camera', default='0', help='number of the camera, or a video file that stands in for it')
-    p.add_argument('--model', default='', help=f'run folder, or name of shipped weights; default: {BEST}')
+    p.add_argument('--model', default='', help='run folder, or name of shipped weights; '
+                                               'default: carrier, and tiny-hr for synthetic people')
     p.add_argument('--onnx', default='', metavar='FILE',
                    help='avatar of megaportrait export, in place of source and model')
     p.add_argument('--out', default='', metavar='FILE.mp4', help='keep a video; without --window nothing is shown then')
