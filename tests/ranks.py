@@ -10,7 +10,7 @@ import torch
 
 NETS = dict(size=32, groups=2, vol_ch=4, vol_depth=4, app_widths=(4, 8, 8), app_blocks3d=1, global_size=32, global_width=4, global_layers=(1, 1, 1, 1), e_ch=8, mtn_size=32, mtn_width=4, z_dim=16,
             warp_widths=(8, 4), warp_factors=((1, 2, 2),), g3d_widths=(4, 8, 8), g3d_factors=((1, .5, .5), (1, .5, .5)), g2d_width=8, g2d_blocks=1, g2d_ups=(8, 4))
-JUDGES = dict(percept="random", percept_width=4, percept_scales=1, disc_width=4, disc_scales=1, log_every=1, snap_every=10**6)
+JUDGES = dict(w_gaze=0., percept="random", percept_width=4, percept_scales=1, disc_width=4, disc_scales=1, log_every=1, snap_every=10**6)
 TOY = dict(base=NETS | JUDGES, hr=NETS | JUDGES | dict(enh_widths=(4, 8, 8), enh_ch=2, enh_depth=4, enh_blocks3d=1, enh_width=8, enh_blocks=1, enh_ups=(8, 4), enh_tail=(4,)),
            student=JUDGES | dict(size=32, n_avatars=2, dt_width=4, dt_layers=(1, 1, 1), dt_widths=(8, 8, 8, 8), dt_side=8, dt_groups=2))
 

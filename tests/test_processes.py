@@ -147,8 +147,9 @@ def toy(tmp_path_factory):
 def on_ranks(d, n, command):
     "Run a command at toy size in so many processes"
     shutil.rmtree(d/"run", ignore_errors=True)
-    r = subprocess.run([sys.executable, str(ROOT/"tests"/"ranks.py"), str(n), str(d), *command], env=ENV, text=True, capture_output=True, timeout=LIMIT)
-    assert r.returncode == 0, (r.stdout + r.stderr)[-3000:]
+    with open(d/"run.txt", "wb") as out:
+        p = subprocess.Popen([sys.executable, str(ROOT/"tests"/"ranks.py"), str(n), str(d), *command], env=ENV, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+    assert finish(p, d, "run") == 0, said(d, "run")
 
 
 @pytest.mark.parametrize("name", training())

@@ -143,7 +143,8 @@ class StudentStage(PairStage):
         x, pose = o['x'][:8], o['pose'][:8]
         for k in range(min(2, len(self.teacher.names))):
             k = torch.full((len(x),), k, device=st.device)
-            with torch.no_grad(), autocast(st): rows += [*map(list, (self.teacher(k, x, pose), st.ema(x, self.first + k)))]
+            with torch.no_grad(), autocast(st): made = self.teacher(k, x, pose), st.ema(x, self.first + k)
+            rows += map(list, made)
         return [list(x), *rows]
 
     def save(self, folder:Path, st:State):
@@ -238,8 +239,7 @@ def _distil(cfg, run, model, people, start, data, pairs, clock, resume=True, **g
     clips, unseen = open_sets(root, pairs > 0)
     people = people or find_people(clips, cfg.n_avatars, cfg.size)
     if not start and (run/'avatars.json').is_file() and _names(run) != tuple(people):
-        raise ValueError(f'{run} holds a student of {", ".join(_names(run))}: continue with those, or choose another '
-                         f'run folder')
+        raise ValueError(f'{run} holds a student of {", ".join(_names(run))}: continue with those, or take another run')
     drivers = Drivers(clips, tuple(people))
     stage = StudentStage(Teacher(model, people), start, unseen, drivers)
     return train_stage(stage, cfg, drivers, run, pairs=pairs, clock=clock, resume=resume, **go)
