@@ -12,7 +12,7 @@ import ranks
 from test_repo import commands
 
 ROOT = Path(__file__).resolve().parents[1]
-LIMIT = 150  # seconds after which a process counts as hung
+LIMIT = 400  # seconds after which a process counts as hung
 SMALL = dict(roll_group=2, adv_from=0., log_every=1, save_every=2, snap_every=1000)
 ENV = {k: v for k, v in os.environ.items() if k != "IN_TEST"} | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
 

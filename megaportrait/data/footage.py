@@ -6,7 +6,7 @@
 __all__ = ['SPLITS', 'Footage', 'find_footage', 'assign_splits', 'PrepareCfg', 'Dropped', 'sharpness', 'find_cuts', 'choose']
 
 # %% ../../nbs/data/08_footage.ipynb #7e6e0030
-import csv, hashlib, math, os, re
+import csv, hashlib, math, os, re, warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -74,7 +74,27 @@ def _first_order(
     rule:str = 'name', # as in `_plain_folder`
 ) -> Iterator[Footage]:
     "The layout of the first-order model: parts of the split are folders"
+    if others := sorted(p.name for p in root.iterdir() if p.is_dir() and p.name[0] != '.' and p.name not in SPLITS):
+        warnings.warn(f'{root} is read by the parts of a split that it has as folders, and these are none, so they are '
+                      f'ignored: {", ".join(others)}', stacklevel=2)
     for s in SPLITS: yield from (replace(t, split=s) for t in _plain_folder(root/s, rule))
+
+_VOX = re.compile(r'(?:(dev|test)/)?(?:mp4/)?(id\d+)/([^/]+)/([^/]+)\.\w+')
+
+def _voxceleb(
+    root:Path, # holds dev/ and test/, or what is in them: mp4/<identity>/<video>/<utterance>.mp4
+) -> Iterator[Footage]:
+    "The layout in which VoxCeleb2 comes: an identity's folder, in it one for each video, in it utterances"
+    for p in _walk(root):
+        if p.suffix.lower() in VIDEOS and (m := _VOX.fullmatch(p.relative_to(root).as_posix())):
+            part, who, video, utterance = m.groups()
+            split = dict(dev='train', test='test').get(part, '')
+            yield Footage(p, f'{who}#{video}#{utterance}', who, split, source=video)
+
+def _is_voxceleb(root):
+    "Whether there are people's folders with folders of videos, in one of the places where VoxCeleb2 has them"
+    places = [root/a/b for a in ('', 'dev', 'test') for b in ('', 'mp4')]
+    return any(re.fullmatch(r'id\d+', p.parent.name) for o in places for p in o.glob('id*/*') if p.is_dir())
 
 def _celebv_hq(
     info:Path, # celebvhq_info.json, beside or above the videos
@@ -103,6 +123,7 @@ def find_footage(
                  and not any(o[0] == '.' for o in p.relative_to(root).parts)]
     elif root.is_file(): takes = [Footage(root, root.stem, _identity(Path(root.name), identity))]
     elif info := next((p for p in sorted(root.glob('*.json')) if _is_celebv(p)), None): takes = list(_celebv_hq(info))
+    elif _is_voxceleb(root): takes = list(_voxceleb(root))
     elif any((root/s).is_dir() for s in SPLITS): takes = list(_first_order(root, identity))
     else: takes = list(_plain_folder(root, identity))
     if table: takes = [_look_up(t, root, _table(table)) for t in takes if t.path.resolve() != Path(table).resolve()]
