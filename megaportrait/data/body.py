@@ -140,7 +140,7 @@ def eyeball(
         3), torch.cat([torch.stack([p, p+turns, q+turns], 1), torch.stack([p, q+turns, q], 1)])
 
 _BALL = .985 # drawn radius of an eyeball over that of the kit's
-_LID = 1.05 # radii, where lids begin
+_EYELID = 1.05 # radii, where eyelids begin
 _BLINKS = [EXPRESSIONS.index(k) for k in ('eyeBlinkLeft', 'eyeBlinkRight')]
 _RIM = torch.tensor([[0., 0, .98], [.4, 0, .9], [0, .4, .9], [-.4, 0, .9],
                      [0, -.4, .9]]) # of an iris: its middle, and four places around
@@ -162,7 +162,7 @@ class Body:
         self.places, self.shares = landmark_places()
         self.B = self._frame()
         d = torch.cdist(self.rest, self.eye_centres)/self.eye_radius
-        self.lids = [((k.of == SKIN) & (d[:, e] > .93) & (d[:, e] < 1.7)).nonzero()[:, 0]
+        self.eyelids = [((k.of == SKIN) & (d[:, e] > .93) & (d[:, e] < 1.7)).nonzero()[:, 0]
                      for e in (0, 1)]  # what lies deeper inside is the socket
         self.rim, self.flip, self.gain = _RIM, FLIP, torch.ones(52)
         self.gain[_BLINKS] = self._closing(k)
@@ -180,7 +180,7 @@ class Body:
         "Factors of a blink for the left and the right eye, the least of `tries` that hides the eyeball"
         ex = torch.zeros(len(tries), 52)
         ex[:, _BLINKS] = torch.tensor(tries)[:, None]
-        V, S = self.clear_lids(self.shaped(ex)), 128
+        V, S = self.clear_eyelids(self.shaped(ex)), 128
         skin = k.tri[1][k.part[1] == SKIN]
         skin = skin[torch.cdist(self.rest[skin[:, 0]], self.eye_centres).amin(1) < 2.6*self.eye_radius]
         v, t = eyeball()
@@ -219,11 +219,11 @@ class Body:
         A, base = (self.actions, self.rest) if rows is None else (self.actions[:, rows], self.rest[rows])
         return base + ((actions*self.gain) @ A.flatten(1)).view(len(actions), -1, 3)
 
-    def clear_lids(self, V:Tensor) -> Tensor: # (T, M, 3), changed
-        "Push lids out of the eyeballs"
-        for e, i in enumerate(self.lids):
+    def clear_eyelids(self, V:Tensor) -> Tensor: # (T, M, 3), changed
+        "Push eyelids out of the eyeballs"
+        for e, i in enumerate(self.eyelids):
             d = V[:, i] - self.eye_centres[e]
-            V[:, i] = self.eye_centres[e] + d*(_LID*self.eye_radius/d.norm(dim=-1, keepdim=True)).clamp(min=1)
+            V[:, i] = self.eye_centres[e] + d*(_EYELID*self.eye_radius/d.norm(dim=-1, keepdim=True)).clamp(min=1)
         return V
 
     def eyes(self, motion:Motion) -> Tensor: # (T, 3, 3)

@@ -104,6 +104,11 @@ class Clip:
         "Points of the face in crop coordinates"
         return torch.from_numpy(np.load(self.folder/'landmarks.npy')).float()
     @property
+    def tracks(self) -> Tensor: # (T, N, 3), x, y in crop coordinates, and 1 where the frame shows the point
+        "Points anywhere in the picture, followed through the clip; none without a file"
+        if 'tracks.npy' not in self.parts: return torch.zeros(self.frames, 0, 3)
+        return torch.from_numpy(np.load(self.folder/'tracks.npy')).float()
+    @property
     def meta(self) -> dict:
         "What meta.json says"
         return _meta(self.folder/'meta.json') if 'meta.json' in self.parts else {}

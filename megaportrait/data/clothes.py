@@ -58,7 +58,7 @@ class Hull:
         to = torch.stack([a.sin()*b.sin(), a.cos(), a.sin()*b.cos()], -1).view(-1, 3)
         self.map = (torch.softmax(350*(to @ F.normalize(d, dim=1).T), 1) @ d.norm(dim=1)).view(1, 1, 40, 80)
         x, z = torch.meshgrid(torch.linspace(-2, 2, 28), torch.linspace(-2, 2, 28), indexing='xy')
-        far = (torch.stack([x.ravel(), z.ravel()], 1)[:, None] - cloth[None, :, [0, 2]]).square().sum(-1)
+        far = torch.cdist(torch.stack([x.ravel(), z.ravel()], 1), cloth[:, [0, 2]]).square()
         high = torch.softmax(1.5*cloth[None, :, 1] - far/.02, 1) @ cloth[:, 1]
         self.high = torch.where(far.amin(1) < .05, high, high.min() - 2).view(1, 1, 28, 28)
 

@@ -9,7 +9,8 @@ __all__ = ['EYEBALL', 'Mesh', 'Person', 'build_person', 'forget_people', 'to_scr
 # %% ../../nbs/data/30_figure.ipynb #9eb34324
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import lru_cache
 import torch, torch.nn.functional as F
 from torch import Tensor
@@ -20,7 +21,7 @@ from .hair import grow_hair
 from .haircuts import HAIR, Strands
 from .kit import CLOTH, load_kit, SKIN, TEETH
 from .motion import Motion
-from .person import Identity
+from .person import Identity, Scene
 from .raster import depths, empty_buffer, rasterise, splat
 from .shading import iris_fibres
 from .skin import coarser, map_place, paint_skin
@@ -112,8 +113,11 @@ def build_person(
     i:Identity,
     device:str|torch.device = 'cpu',
 ) -> Person:
-    "A person, built or remembered: the last six are"
-    return _built(i, str(device))
+    "A person, built or remembered: the last six are, whatever place and light they stand in"
+    s = i.scene
+    p = copy(_built(replace(i, scene=Scene(garment=s.garment, neckline=s.neckline)), str(device)))
+    p.i = i
+    return p
 
 def forget_people():
     "Free the memory of remembered people, about 40 MB each"
@@ -152,7 +156,7 @@ class _Lock:
 def _move(p, motion, mesh):
     "Points and normals before the camera, bones, eyes, and the skin in the person's own frame"
     b, n, T = p.body, mesh.n, len(motion)
-    M, own = b.bones(motion), b.clear_lids(b.shaped(motion.actions))
+    M, own = b.bones(motion), b.clear_eyelids(b.shaped(motion.actions))
     V, R = skin_points(own[:, :n], b.weights[:n], M), P.split(M[:, 4])[1]
     G, (v, _) = b.eyes(motion), p.eyeball
     look = R @ G

@@ -49,7 +49,7 @@ class Motion:
         return P.similarity(P.rotation(self.yaw, self.pitch, self.roll), self.scale, self.shift)
     @property
     def actions(self) -> Tensor: # (T, 52)
-        "All actions; blinks and the direction of the eyes are written into theirs, so the lids follow the eyes"
+        "All actions; blinks and the direction of the eyes are written into theirs, so the eyelids follow the eyes"
         a = self.expression.clone()
         a[:, _AT['eyeBlinkLeft']], a[:, _AT['eyeBlinkRight']] = self.blink[:, 1], self.blink[:, 0]
         yaw, pitch = (self.eyes/_LOOK).unbind(1)
@@ -65,8 +65,8 @@ def make_motion(
     "A motion from the few things that are not at rest"
     ex, z = torch.zeros(n, 52), torch.zeros(n)
     for k in [k for k in kw if k in _AT]: ex[:, _AT[k]] = torch.as_tensor(kw.pop(k), dtype=torch.float32)
-    lids = torch.stack([ex[:, _AT['eyeBlinkRight']], ex[:, _AT['eyeBlinkLeft']]], 1)
-    d = dict(yaw=z, pitch=z, roll=z, shift=torch.zeros(n, 2), scale=torch.ones(n), expression=ex, blink=lids,
+    eyelids = torch.stack([ex[:, _AT['eyeBlinkRight']], ex[:, _AT['eyeBlinkLeft']]], 1)
+    d = dict(yaw=z, pitch=z, roll=z, shift=torch.zeros(n, 2), scale=torch.ones(n), expression=ex, blink=eyelids,
              eyes=torch.zeros(n, 2))
     if unknown := sorted(set(kw) - set(d)):
         raise TypeError(f"a motion has no {', '.join(unknown)}; it has {', '.join(d)}, and the actions "

@@ -127,7 +127,7 @@ def light_eye(
     lit:Tensor, # (N,)
     fibres:Tensor, # see `iris_fibres`
 ) -> Tensor: # (N, 3)
-    "An eyeball between its lids"
+    "An eyeball between its eyelids"
     l, look = F.normalize(local, dim=-1), (v[:, None] @ turn)[:, 0]
     r = l[:, :2].norm(dim=-1)
     c = _iris(i, l[:, :2] - look[:, :2]*(.10/look[:, 2].clamp(min=.35)*ramp(.48, .25, r))[:, None], fibres)

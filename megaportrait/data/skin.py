@@ -175,10 +175,10 @@ def _hair_tint(i:Identity) -> Tensor: # (3,)
 
 def _pigments(i, g, z, reg, noise):
     lo, lo2, mid, hi = noise
-    lids, ears = reg['eyelids'], reg['ears']
-    M = i.melanin*(1 + .03*lo + .025*mid) + .006*lo + .004*mid + .006*hi + .03*lids + .035*z['bag']*(.4
+    eyelids, ears = reg['eyelids'], reg['ears']
+    M = i.melanin*(1 + .03*lo + .025*mid) + .006*lo + .004*mid + .006*hi + .03*eyelids + .035*z['bag']*(.4
         + i.wrinkles) + .02*z['socket']
-    B = i.blood + .03*lo2 + .035*mid + .018*hi + .24*z['cheek'] + .26*z['nose'] + .28*ears + .10*lids
+    B = i.blood + .03*lo2 + .035*mid + .018*hi + .24*z['cheek'] + .26*z['nose'] + .28*ears + .10*eyelids
     B = B + .10*z['bag'] - .07*z['fore'] + .05*z['fold']
     bare = (reg['lips'] < .2).float()
     if i.freckles:
@@ -188,7 +188,7 @@ def _pigments(i, g, z, reg, noise):
     if i.moles: M = M + .5*_spots(g, 1 + int(5*i.moles), z['front']*bare + .3*z['neck'], 1.6)
     return M, B
 
-def _lips_and_lids(i, c, r, reg, mid):
+def _lips_and_eyelids(i, c, r, reg, mid):
     pink = c*torch.tensor([.86, .66 - .26*i.lips, .74 - .24*i.lips])
     pink = torch.lerp(pink, torch.tensor(i.lipstick)*(1 - .5*i.melanin), .6*i.makeup)
     c = blend(c, pink*(1 + .06*mid[..., None]), .92*ramp(.25, .7, reg['lips']))
@@ -243,7 +243,7 @@ def paint_skin(
     lo, lo2 = _cloud(g, 6, 9, 2)
     mid, hi = _cloud(g, 24, 36)[0], _cloud(g, 128, 192, octaves=2)[0]
     M, B = _pigments(i, g, z, reg, (lo, lo2, mid, hi))
-    c = _lips_and_lids(i, _skin_colour(M, B, i.tone), r, reg, mid)
+    c = _lips_and_eyelids(i, _skin_colour(M, B, i.tone), r, reg, mid)
     c = c*(1 - i.wrinkles*(.12*z['fold'] + .05*z['crow']))[..., None]
     c = _strange(i, _under_hair(i, c, g, r, z, reg), g)
     du, dv = _slopes(_relief(i, g, r, z, reg, lo, mid, hi))

@@ -13,39 +13,44 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 from ..core.files import atomic_write, data_dir, load_json
-from .people import EXPRESSIONS, sample_identity, sample_motion
-from .render import _bytes, LANDMARKS, render
+from . import motion, people, person, render, scene
+from .render import _bytes
 
 # %% ../../nbs/data/10_synthetic.ipynb #5a5bc90a
-def _write_clip(folder, identity, motion, size, fps, quality, landmarks, made_from):
+def _kind(heads):
+    "Modules: who is drawn, how they move, what draws them"
+    return (people, people, render) if heads else (person, motion, scene)
+
+def _write_clip(folder, f, quality, landmarks, meta):
     "One clip in the layout of the data chapter, made whole before it gets its name"
-    f, tmp = render(identity, motion, size), Path(tempfile.mkdtemp(prefix='.making-', dir=folder.parent))
+    tmp = Path(tempfile.mkdtemp(prefix='.making-', dir=folder.parent))
     try:
         for name in ('frames', 'masks'): (tmp/name).mkdir()
         for t, (x, m) in enumerate(zip(_bytes(f.image), _bytes(f.mask))):
             Image.fromarray(x).save(tmp/f'frames/{t:06d}.jpg', quality=quality, subsampling=0)
             Image.fromarray(m[..., 0]).save(tmp/f'masks/{t:06d}.png', optimize=True)
         if landmarks:
-            marks = np.full((len(motion), 478, 3), np.nan, np.float32)
-            marks[:, list(LANDMARKS)] = f.landmarks.numpy()
+            marks = np.full((len(f.pose), 478, 3), np.nan, np.float32)
+            marks[:, list(meta['landmarks'])] = f.landmarks.numpy()
             np.save(tmp/'landmarks.npy', marks)
         np.save(tmp/'pose.npy', f.pose.numpy())
         labels = {k: np.round(getattr(f, k).numpy().astype(float), 6).tolist() for k in ('gaze', 'blink', 'expression')}
-        meta = dict(source='synthetic', made_from=made_from, size=size, fps=fps, frames=len(motion), labels=labels,
-                    expressions=EXPRESSIONS, landmarks=LANDMARKS)
-        (tmp/'meta.json').write_text(json.dumps(meta))
+        (tmp/'meta.json').write_text(json.dumps(meta | dict(labels=labels)))
         tmp.chmod(0o755)
         tmp.rename(folder)
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
 def _job(a):
     "One clip, on one thread, so that the pixels do not depend on how many work"
-    folder, person, clip, n_frames, size, fps, quality, landmarks = a
+    folder, who, clip, n_frames, size, fps, quality, landmarks, *other = a
+    identities, motions, drawn = _kind(not other)
+    meta = dict(source='synthetic', made_from=list(a[1:]), size=size, fps=fps, frames=n_frames,
+                expressions=motions.EXPRESSIONS, landmarks=drawn.LANDMARKS)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        _write_clip(folder, sample_identity(person), sample_motion(clip, n_frames, fps), size, fps, quality, landmarks,
-                    list(a[1:]))
+        f = drawn.render(identities.sample_identity(who), motions.sample_motion(clip, n_frames, fps), size)
+        _write_clip(folder, f, quality, landmarks, meta)
     finally: torch.set_num_threads(threads)
 
 # %% ../../nbs/data/10_synthetic.ipynb #281038ed
@@ -63,6 +68,7 @@ def make_clips(
     quality:int = 95, # of the JPEG files
     landmarks:bool = True, # write landmarks.npy, which is larger than the pictures at 64 px
     workers:int = 0, # processes; 0: this one
+    heads:bool = True, # cartoon heads; False: people
     progress:bool = True, # show a bar
 ) -> Path: # `root`
     "Write a set of clips, or what is missing of it; the same numbers give the same bytes, whatever `workers` is"
@@ -70,11 +76,11 @@ def make_clips(
     (root/split).mkdir(parents=True, exist_ok=True)
     for torn in (root/split).glob('.making-*'): shutil.rmtree(torn)
     for k in range(n_identities):
-        person = f'{seed} {split} {k}'
+        who = f'{seed} {split} {k}'
         for c in range(clips_per_identity):
             name = f'{split}-{k:05d}-{c:02d}'
             rows.append((name, f'{split}-{k:05d}', split, fps, size, n_frames, 'synthetic', 'CC0-1.0'))
-            job = (root/split/name, person, f'{person} {c}', n_frames, size, fps, quality, landmarks)
+            job = (root/split/name, who, f'{who} {c}', n_frames, size, fps, quality, landmarks, *['people']*(not heads))
             if not _is_made(job): jobs.append(job)
     _run(jobs, workers, progress)
     _write_index(root/'index.csv', rows, split)

@@ -19,7 +19,7 @@ from ..core.shipped import card, save_net
 from ..data.augment import draw_colours, recolour
 from ..data.clips import ClipSet
 from ..data.pairs import single, to_float
-from ..data.shards import eval_people, make_shards, Shards
+from ..data.shards import make_splits, Shards
 from ..losses.perceptual import pink_noise
 from ..train.loop import train
 from ..train.run import run_length
@@ -64,9 +64,8 @@ def find_shards(
 ) -> Path:
     "The folder of the shards; rendered first where there are none"
     root = Path(root) if root else project_root()/'runs'/'shards'
-    for split, n in dict(eval=eval_people(people), train=people).items():
-        if not any((root/split).glob('*.safetensors')): make_shards(root, n, split=split, workers=workers)
-    return root
+    made = all(any((root/split).glob('*.safetensors')) for split in ('train', 'eval'))
+    return root if made else make_splits(root, people, workers=workers)
 
 # %% ../../nbs/labels/00_common.ipynb #403cbfcc
 @dataclass(frozen=True)

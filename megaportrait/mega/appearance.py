@@ -25,10 +25,16 @@ class VolumeEncoder(nn.Module):
         self.lift = Head(2, w[-1], cfg.vol_ch*cfg.vol_depth, 1, groups=cfg.groups)
         self.blocks = nn.ModuleList(ResBlock(3, cfg.vol_ch, cfg.vol_ch, **kw) for _ in range(cfg.app_blocks3d))
 
+    def early(self,
+        x:Tensor, # (B, 3, H, W) image in [0, 1]
+    ) -> Tensor: # (B, W0, H, W)
+        "What the stem sees, still in the picture's plane"
+        return self.stem(4*x - 2)
+
     def forward(self,
         x:Tensor, # (B, 3, H, W) image in [0, 1]
     ) -> Tensor: # (B, C, D, H', W') v_s
-        x = run_blocks(self.down, self.stem(4*x - 2), checkpoint=self.checkpoint)
+        x = run_blocks(self.down, self.early(x), checkpoint=self.checkpoint)
         return run_blocks(self.blocks, self.lift(x).unflatten(1, self.shape), checkpoint=self.checkpoint)
 
 # %% ../../nbs/mega/01_appearance.ipynb #bc66625e

@@ -15,8 +15,9 @@ from ..core.shipped import label_nets, load_net, open_model
 from ..core.weights import find
 from ..nets.layers import conv, fold, SNLinear
 from ..nets.motion import MotionEncoder, PoseNet
-from ..nets.warp import PartWeights, to_canonical, to_driver, warp
+from ..nets.warp import compose, PartWeights, to_canonical, to_driver, warp
 from .appearance import AppearanceEncoder
+from .carry import CarriedFrame, CarryG2d
 from .config import BaseCfg
 from .g2d import G2d
 from .g3d import G3d
@@ -32,7 +33,7 @@ class _BaseParts(nn.Module):
         self.z_map = SNLinear(cfg.z_dim, 16*cfg.e_ch, bias=False, gain=3.)
         self.mix = conv(2, cfg.e_ch, cfg.e_ch, 1, sn=True, bias=False)
         self.warp_s, self.warp_d = WarpGenerator(cfg), WarpGenerator(cfg)
-        self.g3d, self.g2d = G3d(cfg), G2d(cfg)
+        self.g3d, self.g2d = G3d(cfg), (CarryG2d if cfg.carry else G2d)(cfg)
         self.tell_lids = SNLinear(16*cfg.e_ch, 2) if cfg.w_blink else None
         size = cfg.vol_depth, cfg.vol_size, cfg.vol_size
         self.share_s, self.share_d = (PartWeights(size) if cfg.rigid_parts else None for _ in range(2))
@@ -57,13 +58,21 @@ class _BaseParts(nn.Module):
         x_s:Tensor, # (B, 3, H, W) in [0, 1]
         z_s:Tensor, # (B, Z)
         pose_s:Tensor, # (B, 4, 4) head to camera
-    ) -> dict: # e_s, v_s, flow_s, w_s2c, v_c, volume
+    ) -> dict: # e_s, v_s, flow_s, w_s2c, v_c, volume, early
         "Into the canonical space: G_3D(w_s2c o v_s), and all that leads there"
         v_s, e_s = self.appearance(x_s)
         flow = self.warp_s(self.embed(z_s, e_s))
         grid = to_canonical(pose_s, flow, self.share_s and self.share_s())
         v_c = warp(v_s, grid)
-        return dict(e_s=e_s, v_s=v_s, flow_s=flow, w_s2c=grid, v_c=v_c, volume=self.g3d(v_c))
+        return dict(e_s=e_s, v_s=v_s, flow_s=flow, w_s2c=grid, v_c=v_c, volume=self.g3d(v_c),
+                    early=self.early(x_s))
+
+    def early(
+        self,
+        x_s:Tensor, # (B, 3, H, W) in [0, 1]
+    ) -> Tensor|None: # (B, 3 + W0, H, W) pixels and early features; None without `carry`
+        "What is carried of a source"
+        return torch.cat([x_s, self.appearance.volume.early(x_s)], 1) if self.cfg.carry else None
 
     def driver(
         self,
@@ -71,11 +80,26 @@ class _BaseParts(nn.Module):
         e_s:Tensor, # (B, E, 4, 4)
         z_d:Tensor, # (B, Z)
         pose_d:Tensor, # (B, 4, 4) head to camera
-    ) -> dict: # x_sd, flow_d, w_c2d
+        early:Tensor|None = None, # (B, 3 + W0, H, W) what is carried, with `carry`
+        w_s2c:Tensor|None = None, # (B, D, H, W, 3) and the grid that it is carried along
+    ) -> dict: # x_sd, flow_d, w_c2d; with `carry` also carried, way
         "Out of it, and onto the screen: G_2D(P(w_c2d o volume))"
         flow = self.warp_d(self.embed(z_d, e_s))
         grid = to_driver(pose_d, flow, self.share_d and self.share_d())
-        return dict(x_sd=self.g2d(warp(volume, grid)), flow_d=flow, w_c2d=grid)
+        return dict(flow_d=flow, w_c2d=grid) | self.frame(warp(volume, grid), grid, early, w_s2c)
+
+    def frame(
+        self,
+        v_d:Tensor, # (B, C, D, H, W) features in the driver's camera
+        w_c2d:Tensor, # (B, D, H, W, 3) the grid that brought them there
+        early:Tensor|None = None, # (B, 3 + W0, H, W) what is carried, with `carry`
+        w_s2c:Tensor|None = None, # (B, D, H, W, 3)
+    ) -> dict: # x_sd; with `carry` also carried, way
+        "The frame, from what is before the driver's camera"
+        if not self.cfg.carry: return dict(x_sd=self.g2d(v_d))
+        way = compose(w_s2c, w_c2d)
+        carried = self.g2d(v_d, early, way)
+        return dict(x_sd=carried.x, carried=carried, way=way)
 
 # %% ../../nbs/mega/05_base.ipynb #9df8480b
 @dataclass(frozen=True)
@@ -85,19 +109,22 @@ class Avatar:
     e_s:Tensor    # (B, E, 4, 4) global descriptor
     z_s:Tensor    # (B, Z) the source's own expression
     pose_s:Tensor # (B, 4, 4) the source's own pose, head to camera
+    early:Tensor|None = None # (B, 3 + W0, H, W) its pixels and early features, with `carry`
+    w_s2c:Tensor|None = None # (B, D, H, W, 3) and the grid that they are carried along
 
-    def _map(self, f): return Avatar(*(f(getattr(self, o.name)) for o in fields(self)))
+    def _map(self, f): return Avatar(*(t if t is None else f(t) for t in (getattr(self, o.name) for o in fields(self))))
     def to(self, *args, **kwargs): return self._map(lambda t: t.to(*args, **kwargs))
     def __getitem__(self, i): return self._map(lambda t: t[i])
     def __len__(self): return len(self.volume)
 
 # %% ../../nbs/mega/05_base.ipynb #79125f94
 def _together(**ts):
+    ts = {k: t for k, t in ts.items() if t is not None}
     n = max(map(len, ts.values()))
     if any(len(t) not in (1, n) for t in ts.values()):
         raise ValueError(f"batches do not go together ({', '.join(f'{k}: {len(t)}' for k, t in ts.items())}): give one "
                          f"source for all frames, or one for each")
-    return [t.expand(n, *t.shape[1:]) for t in ts.values()]
+    return {k: t.expand(n, *t.shape[1:]) for k, t in ts.items()}
 
 # %% ../../nbs/mega/05_base.ipynb #da9c50f0
 class BaseModel(_BaseParts):
@@ -129,7 +156,8 @@ class BaseModel(_BaseParts):
         pose_s = self.pose(x_s, pose_s, 'pose_s')
         z_s = self.motion(x_s, pose_s)
         src = self.source(x_s, z_s, pose_s)
-        return Avatar(src['volume'], src['e_s'], z_s, pose_s)
+        carried = dict(early=src['early'], w_s2c=src['w_s2c']) if self.cfg.carry else {}
+        return Avatar(src['volume'], src['e_s'], z_s, pose_s, **carried)
 
     def drive(
         self,
@@ -148,7 +176,8 @@ class BaseModel(_BaseParts):
         pose_d:Tensor, # (B, 4, 4) head to camera, or (1, 4, 4) for all
     ) -> Tensor: # (B, 3, H, W) in [0, 1]
         "The source with a given expression and pose"
-        return self.driver(*_together(volume=avatar.volume, e_s=avatar.e_s, z_d=z_d, pose_d=pose_d))['x_sd']
+        return self.driver(**_together(volume=avatar.volume, e_s=avatar.e_s, z_d=z_d, pose_d=pose_d,
+                                       early=avatar.early, w_s2c=avatar.w_s2c))['x_sd']
 
     def forward(self, x_s, x_d, pose_s, pose_d, roll=0, augment=None, second=None):
         "A pass of training, see `_train_pass`"
@@ -175,6 +204,9 @@ class _BaseOut:
     w_c2d:Tensor  # (B, D, H, W, 3) grid out of the canonical space
     x_s2d:Tensor|None = None # (B, 3, H, W) the cross image
     z_d2:Tensor|None = None  # (B, Z) another person's motion
+    early:Tensor|None = None # (B, 3 + W0, H, W) what is carried of the source, with `carry`
+    way:Tensor|None = None   # (B, D, H, W, 3) both grids as one, with `carry`
+    carried:CarriedFrame|None = None # where x_sd came from, with `carry`
 
 # %% ../../nbs/mega/05_base.ipynb #b23cc12b
 def roll_index(
@@ -205,15 +237,16 @@ def _train_pass(
     xs, poses = [x_s, x_d] + [x_s2, x_d2]*bool(second), [pose_s, pose_d] + [pose_s2, pose_d2]*bool(second)
     z_s, z_d, *z_2 = model.motion(torch.cat(xs), torch.cat(poses), augment).chunk(len(xs))
     src = model.source(x_s, z_s, pose_s)
-    out = src | model.driver(src['volume'], src['e_s'], z_d, pose_d)
+    own = {k: src[k] for k in ('volume', 'e_s', 'early', 'w_s2c')}
+    out = src | model.driver(z_d=z_d, pose_d=pose_d, **own)
     if second:
         src2, z_d2 = model.source(x_s2, z_2[0], pose_s2), z_2[1]
-        volume, e = src2['volume'], src2['e_s']
+        other = {k: src2[k] for k in own}
     elif roll:
         i = roll_index(len(x_s), roll, x_s.device)
-        volume, e, z_d2 = src['volume'][i], src['e_s'][i], z_d[i]
+        other, z_d2 = {k: t if t is None else t[i] for k, t in own.items()}, z_d[i]
     else: return _BaseOut(z_s=z_s, z_d=z_d, **out)
-    return _BaseOut(z_s=z_s, z_d=z_d, z_d2=z_d2, x_s2d=model.driver(volume, e, z_d, pose_d)['x_sd'], **out)
+    return _BaseOut(z_s=z_s, z_d=z_d, z_d2=z_d2, x_s2d=model.driver(z_d=z_d, pose_d=pose_d, **other)['x_sd'], **out)
 
 # %% ../../nbs/mega/05_base.ipynb #3d65a7b2
 def with_pose_net(

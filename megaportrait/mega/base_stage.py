@@ -13,13 +13,16 @@ from ..core.shipped import label_nets, save_model
 from ..core.weights import Entry, load_state, need, registry
 from ..data.augment import augment_motion, augment_pair
 from ..data.clips import ClipSet, open_sets
-from ..data.pairs import to_float
+from ..data.pairs import PairDataset, to_float
+from ..data.points import known_points, points_of_batch
 from ..data.synthetic import find_data
 from ..losses.contrast import contrastive_loss, mismatch_loss, volume_loss
 from ..losses.critic import Discriminator
 from ..losses.gaze import divergence, eye_patches, GazeLoss, load_gaze_net
 from ..losses.perceptual import feature_weights, mask_foreground, mouth_patch, Perceptual, pixel_loss
+from ..losses.told_flow import seen_marks, told_flow, told_marks
 from ..measure.evaluate import evaluate
+from ..nets.warp import compose
 from ..train.run import check_run, Registered, train_stage
 from ..train.stage import adversarial_on, adversarial_terms, autocast, Losses, PairStage
 from ..train.state import first_alone, State
@@ -70,14 +73,20 @@ class BaseStage(PairStage):
     def __init__(self,
         unseen:ClipSet|None = None, # held-out people, to measure on
     ):
-        self.unseen = unseen
+        self.unseen, self.points = unseen, []
 
     def second(self, st:State) -> bool: return self.cross(st) == 'full'
     def cross(self, st:State) -> str:
         "Where the cross image comes from: a sample that is alone in its process has nobody to roll with"
         return 'full' if st.cfg.cross == 'roll' and self.group(st) == 1 else st.cfg.cross
 
+    def pairs(self, st:State, clips:ClipSet) -> PairDataset:
+        "The pairs; with `w_flow` what is known of their points is read before"
+        if st.cfg.w_flow: self.points = [known_points(c) for c in clips]
+        return super().pairs(st, clips)
+
     def nets(self, cfg:BaseCfg) -> dict:
+        if cfg.w_moved and not cfg.carry: raise ValueError('w_moved asks for carried pixels: set carry too')
         model = BaseModel(cfg)
         if cfg.imagenet: _imagenet_start(model)
         return dict(model=model, critic=Discriminator(cfg))
@@ -86,7 +95,8 @@ class BaseStage(PairStage):
         return picture_nets(cfg) | (dict(gaze=GazeLoss(load_gaze_net())) if cfg.w_blink and not cfg.w_gaze else {})
 
     def prepare(self, st:State, batch:dict, gen:torch.Generator) -> dict:
-        return augment_pair(to_float(batch, st.device), st.cfg, gen, st.shard)
+        points = points_of_batch(self.points, batch) if self.points else {}
+        return augment_pair(to_float(batch | points, st.device), st.cfg, gen, st.shard)
 
     def generate(self, st:State, b:dict, gen:torch.Generator):
         "The prediction, the cross image, and all that the losses need of the way there"
@@ -112,6 +122,8 @@ class BaseStage(PairStage):
         terms, fake, real = picture_terms(st, out.x_sd, b)
         if cfg.w_blink: terms['blink'] = _blink_term(st, b, out)
         if cfg.w_volume: terms['volume'] = volume_loss(out.v_c, model.source(b['x_d'], out.z_d, b['pose_d'])['v_c'])
+        if cfg.w_flow: terms['flow'] = _fade(st)*_flow_term(b, out)
+        if cfg.w_moved: terms['moved'] = pixel_loss(out.carried.moved, b['x_d'])
         if cfg.w_mismatch: terms['mismatch'] = mismatch_loss(out.z_s, out.z_d)
         if adversarial_on(st): terms |= adversarial_terms(st.nets['critic'], fake, real)
         if out.x_s2d is not None: terms['cos'] = _cycle_term(model, out, b['pose_d'], cfg)
@@ -138,6 +150,23 @@ def _blink_term(
     z, x, pose = (torch.cat(o) for o in ((out.z_s, out.z_d), (b['x_s'], b['x_d']), (b['pose_s'], b['pose_d'])))
     with torch.no_grad(): seen = st.loss_nets['gaze'].net(x, pose).blink
     return divergence(seen, st.nets['model'].eyelids(z))
+
+def _fade(st:State) -> float:
+    "What is left at this step of a term that fades out"
+    return max(0., 1 - st.step/(st.cfg.flow_until*st.cfg.steps))
+
+def _flow_term(
+    b:dict, # marks_s, marks_d, tracks_s, tracks_d, poses
+    out, # of the model
+) -> Tensor: # ()
+    "How far the warps miss where known points came from: landmarks in depth; with carried pixels also all that is seen"
+    s, d = ([b[f'{name}_{k}'] for name in ('marks', 'tracks')] for k in 'sd')
+    way = compose(out.w_s2c, out.w_c2d) if out.way is None else out.way
+    deep = told_marks(way, d[0], s[0], b['pose_d'], b['pose_s'])
+    if out.carried is None: return deep
+    p_d, p_s = (torch.cat([p[..., :2] for p in o], 1) for o in (d, s))
+    seen = torch.cat([seen_marks(d[0], s[0]), d[1][..., 2]*s[1][..., 2] > .5], 1)
+    return deep + 3*told_flow(out.carried.flow, p_d, p_s, seen)
 
 # %% ../../nbs/mega/06_base_stage.ipynb #9007a6fe
 def _imagenet_start(

@@ -42,6 +42,7 @@ class NetsCfg:
     g2d_width:int = 512                 # after the projection
     g2d_blocks:int = 8                  # residual blocks at the volume's resolution
     g2d_ups:tuple = (256, 128, 64)      # one doubling and one residual block each
+    carry:bool = False                  # bring the source's pixels along the composed warp (off in the paper)
     # start and memory
     # E_mtn and the global branch start from ImageNet's ResNets (the authors' later code; off in the paper)
     imagenet:bool = False
@@ -86,6 +87,9 @@ class BaseCfg(NetsCfg, PictureCfg):
     w_blink:float = 0.                  # z tells the eyelids, as the gaze network sees them (off in the paper)
     w_volume:float = 0.                 # canonical volumes of one person agree (EMOPortraits; off in the paper)
     w_mismatch:float = 0.               # source and driver do not share an expression (EMOPortraits; off in the paper)
+    w_flow:float = 0.                   # the warps are told where known points came from (off in the paper)
+    flow_until:float = .9               # share of the steps over which that fades to nothing
+    w_moved:float = 0.                  # carried pixels alone resemble the driver, with `carry` (off in the paper)
     s_cos:float = 5.                    # scale of the cosine distance, Eq. 6
     m_cos:float = .2                    # its margin, on positives
     # where the cross image comes from: 'roll' (neighbour's volume), 'full' (second pass), 'none'
@@ -110,6 +114,15 @@ presets: dict[str, BaseCfg] = dict(
         g3d_widths=(64, 96, 128), g3d_residual=True, g2d_width=256, g2d_blocks=4, g2d_ups=(128, 64), w_l1=10., w_vgg=2.,
         w_face=.3, percept='face',
         percept_width=16, percept_scales=3, disc_width=32, bs=16, steps=20_000, snap_every=500),
+    compact=BaseCfg(
+        size=128, groups=2, vol_ch=16, vol_depth=8, app_widths=(8, 24, 48, 64), app_blocks3d=1, global_size=64,
+        global_width=16, global_layers=(1, 1, 1, 1), e_ch=64, mtn_size=64, mtn_width=8, warp_widths=(32, 16, 16),
+        warp_factors=((2, 2, 2), (1, 2, 2)), rigid_parts=True, g3d_widths=(16, 16, 16), g3d_residual=True,
+        g3d_place=True, g2d_width=64, g2d_blocks=2, g2d_ups=(48, 24, 8), carry=True, w_flow=10., w_moved=10.,
+        w_eyes=300., w_mouth=200., w_blink=1., w_l1=20., w_l2=300., w_vgg=.3, w_face=.05, w_adv=.25, w_fm=10.,
+        w_cos=.5, adv_from=.93, w_gaze=0., percept='face', percept_width=16, percept_scales=2, disc_width=12,
+        disc_strides=(2, 2, 2, 1), bs=8, steps=20_000, lr=3e-3, lr_d=4e-4, lr_kernel=.03, warmup=50, betas=(.9, .99),
+        ema=.99, log_every=10, snap_every=500, save_every=100),
     tiny=BaseCfg(
         size=64, groups=2, vol_ch=16, vol_depth=8, app_widths=(16, 32, 64), app_blocks3d=1, global_size=64,
         global_width=16,

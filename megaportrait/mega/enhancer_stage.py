@@ -20,7 +20,7 @@ from ..data.clips import ClipSet, held_out
 from ..data.footage import SPLITS
 from ..data.pairs import PairDataset, to_float
 from ..data.prepare import prepare
-from ..data.shards import eval_people, make_shards, Shards
+from ..data.shards import make_splits, Shards
 from ..losses.critic import Discriminator, frozen, hinge_g
 from ..losses.detail import detail, double, high_power, power_loss, small
 from ..core.weights import Entry, need
@@ -204,10 +204,7 @@ def find_stills(
 ) -> Path:
     "The folder of stills; what is missing is rendered, and photographs are tracked and cropped, once"
     if not data:
-        root = beside/f'stills-{2*size}'
-        for split, n in dict(eval=eval_people(_PEOPLE), train=_PEOPLE).items():
-            make_shards(root, n, _FRAMES, 2*size, split, workers=workers)
-        return root
+        return make_splits(beside/f'stills-{2*size}', _PEOPLE, _FRAMES, 2*size, workers=workers, heads=1.)
     data = Path(data)
     if _is_prepared(data): return data
     root = beside/f'{data.name}-{2*size}'

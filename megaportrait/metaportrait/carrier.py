@@ -12,7 +12,7 @@ import torch
 from torch import nn, Tensor
 from ..measure.metrics import see_faces
 from .config import PortraitCfg
-from .landmark_flow import carry
+from ..nets.warp import carry
 from .openings import paint_mouth, prior_flow
 from .transfer import head_shape, Resting, resting, transfer
 

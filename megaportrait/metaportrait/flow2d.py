@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from ..data.points import EYE_RINGS, MOUTH_RING
 from .config import PortraitCfg
-from .landmark_flow import carry
+from ..nets.warp import carry
 from ..nets.layers import conv, norm, resample
 
 # %% ../../nbs/metaportrait/05_flow2d.ipynb #82d493cb

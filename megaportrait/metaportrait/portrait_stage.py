@@ -17,7 +17,7 @@ from ..data.clips import ClipSet, open_sets
 from ..data.face import flip_index
 from ..data.pairs import PairDataset, to_float
 from ..data.people import make_motion, sample_drivers, sample_identity
-from ..data.points import complete_landmarks, dense_landmarks
+from ..data.points import complete_landmarks, dense_landmarks, facing
 from ..data.render import LANDMARKS, render
 from ..data.synthetic import find_data
 from ..losses.critic import Discriminator
@@ -27,9 +27,9 @@ from ..measure.evaluate import cross_people
 from ..measure.metrics import csim, psnr
 from .carrier import Carrier
 from .config import portrait_presets, PortraitCfg
-from .landmark_flow import carry, facing
 from .refine import face_vector, load_portrait, MetaPortrait
 from .transfer import head_shape, resting, transfer
+from ..nets.warp import carry
 from ..train.run import check_run, Registered, train_stage
 from ..train.stage import adversarial_on, adversarial_terms, autocast, Losses, PairStage
 from ..train.state import first_alone, State

@@ -15,7 +15,7 @@ from ..losses.perceptual import FaceNet, load_face_net
 from .carrier import Carrier, Portrait
 from .config import PortraitCfg
 from .flow2d import Carried, FlowNet, halve, Modulated
-from .landmark_flow import carry
+from ..nets.warp import carry
 from .openings import prior_flow
 from ..nets.layers import conv, resample
 

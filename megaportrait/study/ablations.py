@@ -38,7 +38,7 @@ class _NoSourceWarp(BaseModel):
     "A volume that stays in the source's camera"
     def source(self, x_s, z_s, pose_s):
         v_s, e_s = self.appearance(x_s)
-        return dict(e_s=e_s, v_s=v_s, flow_s=None, w_s2c=None, v_c=v_s, volume=self.g3d(v_s))
+        return dict(e_s=e_s, v_s=v_s, flow_s=None, w_s2c=None, v_c=v_s, volume=self.g3d(v_s), early=None)
 
 # %% ../../nbs/study/02_ablations.ipynb #62ab3886
 class _SeesPose(BaseModel):
@@ -49,6 +49,8 @@ class _SeesPose(BaseModel):
 _STUDY = dict(steps=500, adv_from=.3, w_cos=2., percept='random', percept_width=8, w_vgg=4.)
 _LARGE = dict(size=128, app_widths=(8, 16, 32, 64), g2d_ups=(32, 16, 8),  # the same volume
              w_eyes=300., w_blink=1., w_gaze=5.)
+
+_CARRY = dict(carry=True, w_moved=10.)
 
 @dataclass(frozen=True)
 class _Variant:
@@ -72,6 +74,8 @@ VARIANTS = dict(
     no_rigid_parts=_Variant('without rigid parts', over=dict(rigid_parts=False)),
     no_place=_Variant('without learned places', over=dict(g3d_place=False)),
     no_residual=_Variant("without G_3D's residual", over=dict(g3d_residual=False)),
+    carried=_Variant('with carried pixels', over=_CARRY),
+    told=_Variant('with carried pixels, flow told', over=_CARRY | dict(w_flow=10.)),
     large=_Variant('whole, 128 px', '', over=_LARGE),
     no_gaze=_Variant('without gaze loss, 128 px', 'large', over=_LARGE | dict(w_gaze=0.)))
 

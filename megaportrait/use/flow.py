@@ -70,7 +70,7 @@ def look_along(
     volume = src['volume'] if part_s == 'both' else model.g3d(v_c)
     v_d = warp(volume, w_c2d)
     grid, before, after = (w_c2d, volume, v_d) if out else (w_s2c, src['v_s'], v_c)
-    return View(w_s2c, w_c2d, grid[0], before[0], after[0], model.g2d(v_d))
+    return View(w_s2c, w_c2d, grid[0], before[0], after[0], model.frame(v_d, w_c2d, src['early'], w_s2c)['x_sd'])
 
 # %% ../../nbs/use/11_flow.ipynb #d95de3ec
 def displacement(
