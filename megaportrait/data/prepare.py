@@ -19,11 +19,12 @@ from tqdm.auto import tqdm
 from ..core.files import atomic_write, load_json, save_json
 from ..core.video import read_photo, read_video, Unreadable
 from ..core.workers import answers
-from .clips import _pictures, IMAGES, VIDEOS
+from .clips import _pictures, IMAGES, in_tars, VIDEOS
 from .crops import crop, crop_boxes, crop_track
 from .face import Tracker
 from .footage import (
     assign_splits, choose, Dropped, find_cuts, find_footage, Footage, PrepareCfg, sharpness)
+from .tars import pack, part_of
 
 # %% ../../nbs/data/09_prepare.ipynb #8423e51b
 def _frames(take, max_fps):
@@ -173,20 +174,23 @@ def prepare(
     workers:int|None = None, # processes; default one per core, 0: this one
     progress:bool = True, # show a bar
     photos:bool = False, # not videos: every picture is a clip of one frame, of a person of its own
+    shard:str = '', # 'K/N': the part of job K of N, from 0, into a folder of its own
+    tar:int = 0, # clips to pack into one tar file; 0: leave them in folders
     **limits, # fields of `PrepareCfg`
 ) -> _PrepareReport:
     "Make a training set from videos"
     cfg, out = PrepareCfg(**(dict(min_frames=1) if photos else {}) | limits), Path(out)
     takes = assign_splits(find_footage(videos, identity, table, photos), eval_fraction, split)
     if not takes: raise ValueError(f'{videos} holds no files')
+    takes, out = part_of(takes, out, shard)
     out.mkdir(parents=True, exist_ok=True)
     _check_size(out, cfg)
     _sweep(out)
-    todo = [t for t in takes if not (out/t.split/t.name).is_dir()]
+    packed = {(s, c.name) for s in {t.split for t in takes} for c in in_tars(out, s)}
+    todo = [t for t in takes if (t.split, t.name) not in packed and not (out/t.split/t.name).is_dir()]
     report = _PrepareReport(out, [], len(takes) - len(todo), {}, Counter())
     known = _known(out)
-    for t in todo:
-        if (k := known.get(_key(t, cfg))): report.dropped[t.name] = (k['reason'], k['why'])
+    report.dropped |= {t.name: (k['reason'], k['why']) for t in todo if (k := known.get(_key(t, cfg)))}
     todo = [t for t in todo if t.name not in report.dropped]
     try:
         answers = _hand_out(todo, out, cfg, os.cpu_count() if workers is None else workers)
@@ -194,10 +198,10 @@ def prepare(
             for take, answer in answers:
                 _note(report, take, answer, cfg)
                 bar.update()
-                bar.set_postfix(kept=len(report.kept), dropped=len(report.dropped))
     finally:
         _sweep(out)
         _index_clips(out, takes)
+    if tar: pack(out, tar, progress=progress)
     return report
 
 def _note(report, take, answer, cfg):
@@ -272,6 +276,8 @@ def main(argv:list|None=None) -> int:
     p.add_argument('--workers', type=int, help='processes (default: one per core)')
     p.add_argument('--photos', action='store_true', help='VIDEOS is a folder of photographs, one person each (FFHQ): '
                                                          'every picture becomes a clip of one frame')
+    p.add_argument('--shard', default='', metavar='K/N', help='part K of N, from 0, into a folder of its own in OUT')
+    p.add_argument('--tar', type=int, default=0, help='clips to pack into one tar file (default: 0, folders)')
     for f in fields(PrepareCfg):
         p.add_argument(f'--{f.name.replace("_", "-")}', type=f.type, default=f.default, help=f'{_HELP[f.name]} '
             f'(default: {f.default})')

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+import torch
 import torch.distributed as dist
 from torch import nn
 from ..core.config import from_dict, to_dict, TrainCfg
@@ -91,8 +92,10 @@ def check_run(
     resume:bool = True, # go on with the run that is in the folder
 ):
     "What would stop a training later, and can be known before data are read or made"
-    last = Path(run)/'last.pt'
-    share(cfg, processes(device)[2])
+    last, (where, _, world) = Path(run)/'last.pt', processes(device)
+    share(cfg, world)
+    if cfg.amp and where.type == 'cuda' and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise ValueError(f'{torch.cuda.get_device_name(where)} has no bf16: train in float32 with --set amp=False')
     if last.is_file() and not resume:
         raise FileExistsError(f'{run} holds a run already: resume=True continues it, or choose another run folder')
     if last.is_file(): same_settings(last, load_json(last.with_name('config.json')), cfg)

@@ -21,8 +21,9 @@ from .state import average_grads, share, State
 
 # %% ../../nbs/train/02_stage.ipynb #43c4d87f
 def autocast(st:State):
-    "bf16 on GPUs, unless the configuration says otherwise"
-    return torch.autocast(st.device.type, torch.bfloat16, enabled=st.cfg.amp and st.device.type == 'cuda')
+    "bf16 on GPUs, unless the configuration says otherwise; on a CPU where it says so"
+    on = dict(cuda=st.cfg.amp, cpu=st.cfg.amp_cpu).get(st.device.type, False)
+    return torch.autocast(st.device.type, torch.bfloat16, enabled=on)
 
 def update(
     st:State, # changed in place
