@@ -6,11 +6,11 @@
 __all__ = ['cores', 'readers', 'leave_signals', 'answers']
 
 # %% ../../nbs/core/09_workers.ipynb #a23e29fc
-import os, signal, sys
+import os, signal, sys, threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 
 # %% ../../nbs/core/09_workers.ipynb #829903b9
 def cores() -> int:
@@ -31,9 +31,15 @@ def leave_signals(
     for s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, signal.SIG_IGN)
 
 # %% ../../nbs/core/09_workers.ipynb #04fd2604
+def _end_with_parent():
+    "Wait for the end of the process that started this one, then end, too"
+    parent_process().join()
+    os._exit(1)
+
 def _start():
-    "A worker leaves Ctrl-C to its parent and uses one thread"
+    "A worker leaves Ctrl-C to its parent, does not outlive it and uses one thread"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ['OMP_NUM_THREADS'] = '1'  # for a torch that is still to be imported
     if torch := sys.modules.get('torch'): torch.set_num_threads(1)
 

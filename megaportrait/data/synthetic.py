@@ -6,13 +6,14 @@
 __all__ = ['make_clips', 'make_synthetic', 'find_data']
 
 # %% ../../nbs/data/10_synthetic.ipynb #e25ecdee
-import contextlib, csv, json, shutil, tempfile
+import contextlib, json, shutil, tempfile
 from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
 from tqdm.auto import tqdm
-from ..core.files import atomic_write, data_dir, load_json
+from ..core.files import claimed, data_dir, load_json, make_folder
+from .tables import COLUMNS, read_index, write_index
 from . import motion, people, person, render, scene
 from .render import _bytes
 
@@ -54,8 +55,6 @@ def _job(a):
     finally: torch.set_num_threads(threads)
 
 # %% ../../nbs/data/10_synthetic.ipynb #281038ed
-_COLUMNS = ('clip', 'identity', 'split', 'fps', 'size', 'frames', 'source', 'licence')
-
 def make_clips(
     root:str|Path, # folder of the set; what is there already stays
     n_identities:int, # people in this split
@@ -73,17 +72,20 @@ def make_clips(
 ) -> Path: # `root`
     "Write a set of clips, or what is missing of it; the same numbers give the same bytes, whatever `workers` is"
     root, jobs, rows = Path(root), [], []
-    (root/split).mkdir(parents=True, exist_ok=True)
-    for torn in (root/split).glob('.making-*'): shutil.rmtree(torn)
-    for k in range(n_identities):
-        who = f'{seed} {split} {k}'
-        for c in range(clips_per_identity):
-            name = f'{split}-{k:05d}-{c:02d}'
-            rows.append((name, f'{split}-{k:05d}', split, fps, size, n_frames, 'synthetic', 'CC0-1.0'))
-            job = (root/split/name, who, f'{who} {c}', n_frames, size, fps, quality, landmarks, *['people']*(not heads))
-            if not _is_made(job): jobs.append(job)
-    _run(jobs, workers, progress)
-    _write_index(root/'index.csv', rows, split)
+    make_folder(root/split)
+    with claimed(root):
+        for torn in (root/split).glob('.making-*'): shutil.rmtree(torn)
+        for k in range(n_identities):
+            who = f'{seed} {split} {k}'
+            for c in range(clips_per_identity):
+                name = f'{split}-{k:05d}-{c:02d}'
+                rows.append((name, f'{split}-{k:05d}', split, fps, size, n_frames, 'synthetic', 'CC0-1.0'))
+                job = (root/split/name, who, f'{who} {c}', n_frames, size, fps, quality, landmarks,
+                       *['people']*(not heads))
+                if not _is_made(job): jobs.append(job)
+        kept = [r for r in read_index(root) or [] if r['split'] != split]
+        _run(jobs, workers, progress)
+        write_index(root, kept + [dict(zip(COLUMNS, r)) for r in rows])
     return root
 
 def _is_made(job):
@@ -103,15 +105,6 @@ def _run(jobs, workers, progress):
         else: done = map(_job, jobs)
         for _ in done: bar.update()
 
-def _write_index(path, rows, split):
-    "The index with the rows of this split replaced"
-    kept = []
-    if path.is_file():
-        with open(path, newline='') as f: kept = [r for r in csv.reader(f)][1:]
-    rows = [r for r in kept if r[_COLUMNS.index('split')] != split] + [list(map(str, r)) for r in rows]
-    def write(p):
-        with open(p, 'w', newline='') as f: csv.writer(f, lineterminator='\n').writerows([_COLUMNS, *sorted(rows)])
-    atomic_write(path, write)
 
 # %% ../../nbs/data/10_synthetic.ipynb #dc442292
 # people of the built-in set; 12 frames each over four seconds, so that the frames of a pair differ

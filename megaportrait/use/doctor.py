@@ -16,7 +16,7 @@ import torch
 from .. import __version__
 from ..core.files import data_dir, project_root
 from ..core.shipped import label_nets
-from ..core.video import KINDS
+from ..core.writer import KINDS
 from ..core.weights import find, registry
 from ..mega.base import BaseModel
 from ..mega.config import presets
@@ -99,7 +99,7 @@ def _video():
     return f"PyAV {av.__version__}; writes {', '.join(writes) or 'nothing'}; reads {', '.join(reads) or 'nothing'}"
 
 _EXTRAS = dict(export=('onnx', 'onnxruntime', 'onnxscript'), studio=('voila', 'ipyvuetify'), explorer=('k3d',),
-               browser=('playwright',))
+               browser=('playwright',), speech=('espeakng_loader',))
 
 def _extras():
     lack = {k: [o for o in v if not find_spec(o)] for k, v in _EXTRAS.items()}
