@@ -27,7 +27,7 @@ from .footage import (
     assign_splits, choose, Dropped, find_cuts, find_footage, Footage, PrepareCfg, sharpness)
 from .resume import index_clips, remember, row_of, rows_before, sweep, verdicts
 from .tables import readable
-from .tars import pack, part_of
+from .tars import pack_clips, part_of
 
 # %% ../../nbs/data/09_prepare.ipynb #8423e51b
 class _Pictures:
@@ -219,7 +219,7 @@ def prepare(
         finally:
             sweep(out)
             report.dropped |= index_clips(out, rows, takes)
-        if tar: pack(out, tar, progress=progress)
+        if tar: pack_clips(out, tar, progress=progress)
     return report
 
 def _inside(path, out): return path.resolve().is_relative_to(out.resolve())
