@@ -53,7 +53,9 @@ def main():
             path, data, read = make(r, Path(d))
             path.write_bytes(spoil.spoiled(data, r.choice(spoil.WAYS), r.random(), r.randint(0, 10**6)))
             began = time.time()
-            try: read(path); ends[f"{make.__name__[2:]} read"] += 1
+            try:
+                read(path)
+                ends[f"{make.__name__[2:]} read"] += 1
             except (Unreadable, ValueError) as e:
                 good = str(path) in str(e)
                 ends[f"{make.__name__[2:]} {'refused' if good else 'not named'}"] += 1

@@ -32,6 +32,7 @@ class TrainCfg:
     # share of the steps after which the critic joins, and with it all that waits for it
     adv_from:float = 0.
     amp:bool = True                     # bf16 where the device is a GPU
+    amp_cpu:bool = False                # bf16 on a CPU, too
     micro:int = 0                       # samples whose graph is kept at a time; 0: the batch
     compile:bool = False                # torch.compile
     channels_last:bool = True           # memory format on GPUs

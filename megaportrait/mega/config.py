@@ -46,7 +46,7 @@ class NetsCfg:
     # start and memory
     # E_mtn and the global branch start from ImageNet's ResNets (the authors' later code; off in the paper)
     imagenet:bool = False
-    checkpoint:bool = False             # recompute activations of E_app, G_3D and G_enh
+    checkpoint:bool = False             # recompute activations of E_app, G_3D, G_2D and G_enh
 
 # %% ../../nbs/mega/00_config.ipynb #33586f6c
 @dataclass(frozen=True, kw_only=True)
