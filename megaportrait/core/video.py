@@ -26,7 +26,7 @@ def said(
 
 def _passing(e):
     "Whether an error is the system's; FFmpeg calls much of what it cannot do a file error"
-    return isinstance(e, MemoryError) or getattr(e, 'errno', 0) in (errno.EACCES, errno.EMFILE, errno.ENFILE)
+    return type(e) is MemoryError or getattr(e, 'errno', 0) in (errno.EACCES, errno.EMFILE, errno.ENFILE)
 
 def _refused(path, e):
     "What a reader's exception says of a video; of the system only what is not its own"
