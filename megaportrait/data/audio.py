@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from ..core.files import replacing
-from ..core.video import Unreadable
+from ..core.photos import Unreadable
 
 # %% ../../nbs/data/40_audio.ipynb #78f003b8
 RATE = 16_000 # samples per second
