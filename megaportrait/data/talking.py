@@ -12,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import Tensor
+from ..core.files import claimed, make_folder
 from .audio import RATE
 from .motion import EXPRESSIONS, make_motion, Motion
 from .person import sample_identity
 from .scene import LANDMARKS, render
 from .speech import Spoken
-from .synthetic import _write_clip, _write_index
+from .synthetic import _write_clip
+from .tables import COLUMNS, read_index, write_index
 from .visemes import lip_curves, LIPS, mouthed, pattern
 
 # %% ../../nbs/data/43_talking.ipynb #57585b62
@@ -132,15 +134,17 @@ def make_talking(
 ) -> Path: # `root`
     "Write clips of people who talk, or what is missing of them"
     root, rows = Path(root), []
-    (root/split).mkdir(parents=True, exist_ok=True)
-    for k, c in enumerate(spoken):
-        who, name = f'{seed} {split} {k}', f'{split}-{k:05d}'
-        x, wish = act(c, who, fps)
-        rows.append((f'{name}-00', name, split, fps, size, len(x), 'synthetic', 'CC0-1.0'))
-        if (root/split/f'{name}-00').is_dir(): continue
-        meta = dict(source='synthetic', size=size, fps=fps, frames=len(x), text=c.text, voice=c.voice,
-                    wish=wish.tolist(), controls=CONTROLS, expressions=EXPRESSIONS, landmarks=LANDMARKS)
-        _write_clip(root/split/f'{name}-00', render(sample_identity(who), to_motion(x), size), 95, True, meta,
-                    controls=x, sound=c.sound[:round(len(x)/fps*RATE)])
-    _write_index(root/'index.csv', rows, split)
+    make_folder(root/split)
+    with claimed(root):
+        for k, c in enumerate(spoken):
+            who, name = f'{seed} {split} {k}', f'{split}-{k:05d}'
+            x, wish = act(c, who, fps)
+            rows.append((f'{name}-00', name, split, fps, size, len(x), 'synthetic', 'CC0-1.0'))
+            if (root/split/f'{name}-00').is_dir(): continue
+            meta = dict(source='synthetic', size=size, fps=fps, frames=len(x), text=c.text, voice=c.voice,
+                        wish=wish.tolist(), controls=CONTROLS, expressions=EXPRESSIONS, landmarks=LANDMARKS)
+            _write_clip(root/split/f'{name}-00', render(sample_identity(who), to_motion(x), size), 95, True, None, meta,
+                        sound=c.sound[:round(len(x)/fps*RATE)], controls=x)
+        kept = [r for r in read_index(root) or [] if r['split'] != split]
+        write_index(root, kept + [dict(zip(COLUMNS, r)) for r in rows])
     return root

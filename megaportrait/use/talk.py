@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
-from ..core.video import write_video
+from ..core.files import claimed
+from ..core.writer import write_video
 from ..data.audio import read_sound, write_sound
 from ..data.body import Body
 from ..data.person import Identity
@@ -80,6 +81,7 @@ class _Heard:
     begins:float = 0.
     start:float = 0.
     has_audio:bool = True
+    restarts:bool = False
 
 # %% ../../nbs/use/21_talk.ipynb #4707b3ca
 _NOTE = 'Synthetic video: made with megaportrait from one photograph and a sound. The person shown did not say this.'
@@ -115,6 +117,7 @@ def talk(
     for name, v, low in (('gaze', gaze[0], -1), ('gaze', gaze[1], -1), ('mood', mood, -1), ('head', head, 0)):
         if not low <= v <= 1: raise ValueError(f'{name}={v}: give a number from {low} to 1')
     with tempfile.TemporaryDirectory() as tmp, ExitStack() as stack:
+        stack.enter_context(claimed(out))
         sound, heard = _sound_of(speech, text, voice, Path(tmp))
         net = load_talker(talker)
         x = motion_of(net, sound, condition(gaze_x=gaze[0], gaze_y=gaze[1], mood=mood), seed=seed, guide=guide)
