@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import Tensor
-from ..core.files import in_test
 from ..core.shipped import open_model, save_model
 from ..data.audio import log_mel
 from ..data.augment import step_generator
@@ -207,11 +206,12 @@ def train_talk(
     *,
     base:str = '', # it builds on nothing
     pairs:int = 24, # clips to measure on; 0: do not measure
+    clips:int|None = None, # how many to learn from; None: all
     **go, # seed, device, resume, workers, progress: as of chapter *The loop*
 ) -> dict: # the numbers of metrics.json; empty on other processes than the first
     "A talker from speech to held-out numbers"
-    spoken, unseen = read_speech('eval' if in_test() else 'train', data), read_speech('eval', data)
-    takes = talking_takes(spoken[:4] if in_test() else spoken, cfg.fps, cfg.takes, rough=True)
+    spoken, unseen = read_speech('train', data)[:clips], read_speech('eval', data)
+    takes = talking_takes(spoken, cfg.fps, cfg.takes, rough=True)
     return train_stage(VasaStage(unseen), cfg, takes, run, pairs=pairs, **({'resume': True} | go))
 
 REGISTERED = Registered(VasaCfg, vasa_presets, train_talk, load_talker, 'vasa-tiny')
