@@ -120,7 +120,7 @@ def test_a_film_is_recorded_and_plays(lab, tmp_path):
 
 
 def test_a_transparent_film_is_recorded_and_plays(lab, tmp_path):
-    from megaportrait.core.video import rgba_frames
+    from megaportrait.core.writer import rgba_frames
     box = lab.page.locator(".widget-text:has(.widget-label:text-is('write to')) input").first
     box.fill(str(tmp_path/"clear.mp4"))
     box.press("Enter")

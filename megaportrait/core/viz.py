@@ -19,7 +19,7 @@ from PIL import Image
 from matplotlib.figure import Figure
 from torch import Tensor
 from .files import atomic_write
-from .video import video_writer
+from .writer import video_writer
 
 # %% ../../nbs/core/04_viz.ipynb #6c6286a7
 def setup(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 from ..core import pose as P
-from ..core.video import MediaError, NoFace
+from ..core.photos import MediaError, NoFace
 from .face import Track
 
 # %% ../../nbs/data/05_crops.ipynb #06083f55

@@ -16,7 +16,7 @@ from importlib.resources import files
 import numpy as np
 import torch
 from ..core import pose as P
-from ..core.video import as_picture, ManyFaces, MediaError, NoFace
+from ..core.photos import as_picture, ManyFaces, MediaError, NoFace
 
 # %% ../../nbs/data/04_face.ipynb #d18c3744
 @lru_cache

@@ -6,17 +6,18 @@
 __all__ = ['SPLITS', 'Footage', 'find_footage', 'assign_splits', 'PrepareCfg', 'Dropped', 'sharpness', 'find_cuts', 'choose']
 
 # %% ../../nbs/data/08_footage.ipynb #7e6e0030
-import csv, hashlib, math, os, re
+import hashlib, math, os, re, warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 import numpy as np
 from PIL import Image
 from ..core.files import load_json
-from .clips import IMAGES, VIDEOS
+from ..core.photos import is_image, is_video
+from .clips import HELD_OUT
 from .crops import crop
+from .tables import read_table, readable
 
 # %% ../../nbs/data/08_footage.ipynb #193d6e78
 @dataclass(frozen=True)
@@ -34,30 +35,43 @@ class Footage:
     photo:bool = False # a picture that is all there is of its person
 
 # %% ../../nbs/data/08_footage.ipynb #ae93d4fa
-SPLITS = ('train', 'test', 'val', 'valid', 'validation', 'eval')
+SPLITS = ('train', *HELD_OUT)
 
-def _bare(rel): return rel.with_suffix('') if rel.suffix.lower() in VIDEOS else rel
+def _bare(rel): return rel.with_suffix('') if is_video(rel) else rel
+
+def _rule(identity):
+    "A rule that makes sense: 'name', 'folder' or a regular expression with a group"
+    if identity in ('name', 'folder'): return identity
+    try: groups = re.compile(identity).groups
+    except re.error as e: why = f'it is none ({e})'
+    else: why = '' if groups else 'it has no group'
+    if why: raise ValueError(f"the identity rule '{identity}' is to be 'name', 'folder' or a regular expression with a "
+                             f'group in round brackets, and {why}')
+    return identity
 
 def _identity(rel, rule):
     "Who a file shows: before a # in its name (without one, a person of its own), its first folder, or a rule's group"
     if rule == 'name': return rel.name.split('#')[0] if '#' in rel.name else '#'.join(_bare(rel).parts)
     if rule == 'folder': return rel.parts[0] if len(rel.parts) > 1 else _bare(rel).name
     m = re.search(rule, rel.as_posix())
-    if not m or not m.groups():
-        raise ValueError(f"the identity rule '{rule}' finds no group in {rel}; a rule is 'name', 'folder' or a "
-                         "regular expression with one group")
-    return m[1]
+    return m and m[1] or ''
 
 def _walk(root):
-    "Files, and folders of pictures as a whole, below `root`"
-    for d, dirs, files in os.walk(root):
+    "Files, and folders of pictures as a whole, below `root`; a linked folder once, a closed one by its name"
+    seen, closed = set(), []
+    for d, dirs, files in os.walk(root, followlinks=True, onerror=lambda e: closed.append(Path(e.filename))):
+        here = os.path.realpath(d)
+        if here in seen:
+            dirs.clear()
+            continue
+        seen.add(here)
         dirs[:] = sorted(o for o in dirs if o[0] != '.')
         files = sorted(o for o in files if o[0] != '.')
-        if not any(o.lower().endswith(VIDEOS) for o in files) and sum(o.lower().endswith(IMAGES)
-                                                                      for o in files) > 1 and Path(d) != root:
+        if not any(map(is_video, files)) and sum(map(is_image, files)) > 1 and Path(d) != root:
             dirs.clear()
             yield Path(d)
         else: yield from (Path(d)/o for o in files)
+    yield from closed
 
 def _plain_folder(
     root:Path, # any folder of videos or folders of pictures
@@ -66,7 +80,7 @@ def _plain_folder(
     "Every file below a folder"
     for p in _walk(root):
         rel = p.relative_to(root)
-        usable = p.is_dir() or rel.suffix.lower() in VIDEOS
+        usable = p.is_dir() or is_video(rel)
         yield Footage(p, '#'.join(_bare(rel).parts), _identity(rel, rule) if usable else '')
 
 def _first_order(
@@ -74,19 +88,45 @@ def _first_order(
     rule:str = 'name', # as in `_plain_folder`
 ) -> Iterator[Footage]:
     "The layout of the first-order model: parts of the split are folders"
-    for s in SPLITS: yield from (replace(t, split=s) for t in _plain_folder(root/s, rule))
+    if others := sorted(p.name for p in root.iterdir() if p.is_dir() and p.name[0] != '.' and p.name not in SPLITS):
+        warnings.warn(f'{root} is read by the parts of a split that it has as folders, and these are none, so they are '
+                      f'ignored: {", ".join(others)}', stacklevel=2)
+    for s in SPLITS:
+        if (root/s).is_dir(): yield from (replace(t, split=s) for t in _plain_folder(root/s, rule))
+
+_VOX = re.compile(r'(?:(dev|test)/)?(?:mp4/)?(id\d+)/([^/]+)/([^/]+)\.\w+')
+
+def _voxceleb(
+    root:Path, # holds dev/ and test/, or what is in them: mp4/<identity>/<video>/<utterance>.mp4
+) -> Iterator[Footage]:
+    "The layout in which VoxCeleb2 comes: an identity's folder, in it one for each video, in it utterances"
+    for p in _walk(root):
+        if is_video(p) and (m := _VOX.fullmatch(p.relative_to(root).as_posix())):
+            part, who, video, utterance = m.groups()
+            split = dict(dev='train', test='test').get(part, '')
+            yield Footage(p, f'{who}#{video}#{utterance}', who, split, source=video)
+
+def _is_voxceleb(root):
+    "Whether there are people's folders with folders of videos, in one of the places where VoxCeleb2 has them"
+    places = [root/a/b for a in ('', 'dev', 'test') for b in ('', 'mp4')]
+    return any(re.fullmatch(r'id\d+', p.parent.name) for o in places for p in o.glob('id*/*') if p.is_dir())
 
 def _celebv_hq(
     info:Path, # celebvhq_info.json, beside or above the videos
 ) -> Iterator[Footage]:
     "CelebV-HQ: clips that are cut already (<clip>.mp4), else their part of <ytb_id>.mp4; one upload is one person"
-    files = {p.stem: p for p in _walk(info.parent) if p.suffix.lower() in VIDEOS}
+    files = {p.stem: p for p in _walk(info.parent) if is_video(p)}
     for name, c in load_json(info)['clips'].items():
-        if name in files: yield Footage(files[name], name, c['ytb_id'], source=c['ytb_id'])
-        elif c['ytb_id'] in files:
-            b, d = c['bbox'], c['duration']
-            yield Footage(files[c['ytb_id']], name, c['ytb_id'], '', (b['left'], b['top'], b['right'], b['bottom']),
-                          d['start_sec'], d['end_sec'], c['ytb_id'])
+        try: who, span, box = str(c['ytb_id']), *(_numbers(c[k], v) for k, v in _CELEBV.items())
+        except (KeyError, TypeError, ValueError): # an entry that says too little is left out, with this reason
+            yield Footage(info, str(name), '')
+            continue
+        if name in files: yield Footage(files[name], name, who, source=who)
+        elif who in files: yield Footage(files[who], name, who, '', box, *span, who)
+
+_CELEBV = dict(duration=('start_sec', 'end_sec'), bbox=('left', 'top', 'right', 'bottom')) # what is read of an entry
+def _numbers(d, keys): return tuple(float(d[k]) for k in keys)
+
 
 # %% ../../nbs/data/08_footage.ipynb #817b0387
 def find_footage(
@@ -96,33 +136,31 @@ def find_footage(
     photos:bool = False, # every picture below the folder is a clip of one frame, of a person of its own (as in FFHQ)
 ) -> list[Footage]:
     "What is to be prepared; the layout is recognised"
-    root = Path(videos)
-    if not root.exists(): raise FileNotFoundError(f'no file or folder {root}')
-    if photos:
-        takes = [_photo(p, root) for p in sorted(root.rglob('*')) if p.is_file()
-                 and not any(o[0] == '.' for o in p.relative_to(root).parts)]
-    elif root.is_file(): takes = [Footage(root, root.stem, _identity(Path(root.name), identity))]
-    elif info := next((p for p in sorted(root.glob('*.json')) if _is_celebv(p)), None): takes = list(_celebv_hq(info))
-    elif any((root/s).is_dir() for s in SPLITS): takes = list(_first_order(root, identity))
-    else: takes = list(_plain_folder(root, identity))
-    if table: takes = [_look_up(t, root, _table(table)) for t in takes if t.path.resolve() != Path(table).resolve()]
-    return _unique(takes)
+    root, rule = Path(videos), _rule(identity)
+    if not root.exists(): raise FileNotFoundError(f'{root}: no such file or folder; check its name')
+    rows = table and {r['file']: r for r in read_table(table, ('file', 'identity'))}
+    if photos: takes = [_photo(p, root) for p in ([root] if root.is_file() else _files(root))]
+    elif root.is_file(): takes = [Footage(root, root.stem, _identity(Path(root.name), rule))]
+    elif info := next(filter(_is_celebv, sorted(root.glob('[!.]*.json'))), None): takes = list(_celebv_hq(info))
+    elif _is_voxceleb(root): takes = list(_voxceleb(root))
+    elif any((root/s).is_dir() for s in SPLITS): takes = list(_first_order(root, rule))
+    else: takes = list(_plain_folder(root, rule))
+    if table: takes = [_look_up(t, root, rows) for t in takes if t.path.resolve() != Path(table).resolve()]
+    return _unique([replace(t, name=readable(t.name), identity=readable(t.identity)) for t in takes])
+
+def _files(root):
+    "All files below a folder"
+    for p in _walk(root): yield from sorted(o for o in p.iterdir() if o.name[0] != '.') if p.is_dir() else (p,)
 
 def _photo(path, root):
-    name = '#'.join(path.relative_to(root).with_suffix('').parts)
+    name = '#'.join(Path(path.name if path == root else path.relative_to(root)).with_suffix('').parts)
     return Footage(path, name, name, photo=True)
 
 def _is_celebv(path):
-    d = load_json(path)
+    "Whether a json lists clips as CelebV-HQ does; one that cannot be read does not"
+    try: d = load_json(path)
+    except (ValueError, OSError): return False
     return isinstance(d, dict) and isinstance(d.get('clips'), dict)
-
-@lru_cache(maxsize=1)
-def _table(path):
-    "File name -> row"
-    with open(path, newline='') as f: rows = list(csv.DictReader(f)) if Path(path).suffix == '.csv' else load_json(path)
-    if lost := [r for r in rows if not (r.get('file') and r.get('identity'))]:
-        raise ValueError(f"{path} needs the columns 'file' and 'identity' in every row, and lacks one here: {lost[0]}")
-    return {r['file']: r for r in rows}
 
 def _look_up(take, root, table):
     rel = take.path.relative_to(root).as_posix() if take.path != root else take.path.name
@@ -130,10 +168,15 @@ def _look_up(take, root, table):
     if row is None: return replace(take, identity='')
     return replace(take, **{k: row[k] for k in ('identity', 'split', 'source', 'licence') if row.get(k)})
 
-def _unique(takes):
-    "Names that occur twice (a.mp4, a.mov) get their suffix"
+def _unique(takes, longest=180):
+    "Names that occur twice (a.mp4, a.mov) get their suffix, and what is still the same, or too long, a number"
     n = Counter(t.name for t in takes)
-    return [replace(t, name=t.name + t.path.suffix.replace('.', '#')) if n[t.name] > 1 else t for t in takes]
+    takes = [replace(t, name=t.name + t.path.suffix.replace('.', '#')) if n[t.name] > 1 else t for t in takes]
+    n = Counter(t.name for t in takes)
+    def number(t): return hashlib.sha1(os.fsencode(t.path)).hexdigest()[:8]
+    def short(t): return t.name.encode()[:longest].decode(errors='ignore') + f'#{number(t)}'
+    return [replace(t, name=short(t)) if n[t.name] > 1 or len(t.name.encode()) > longest else t for t in takes]
+
 
 # %% ../../nbs/data/08_footage.ipynb #8ff07f6a
 def _split_of(
@@ -142,7 +185,7 @@ def _split_of(
     split:str = 'train', # for the others
 ) -> str:
     "The part of the split that a person belongs to"
-    return 'eval' if int(hashlib.sha1(identity.encode()).hexdigest()[:8], 16) < eval_fraction*2**32 else split
+    return 'eval' if int(hashlib.sha1(readable(identity).encode()).hexdigest()[:8], 16) < eval_fraction*2**32 else split
 
 def assign_splits(
     takes:list[Footage], # of `find_footage`
@@ -151,6 +194,8 @@ def assign_splits(
 ) -> list[Footage]:
     "Give every take its part; a person in two parts is refused"
     takes = [replace(t, split=t.split or _split_of(t.identity, eval_fraction, split)) for t in takes]
+    if odd := next((t for t in takes if not re.fullmatch(r'[\w-]+', t.split)), None):
+        raise ValueError(f"'{odd.split}' is no name for a part of the split; use letters, such as train and eval")
     where = {}
     for t in takes: where.setdefault(t.identity, set()).add(t.split)
     if two := sorted(k for k, v in where.items() if k and len(v) > 1):
@@ -170,6 +215,14 @@ class PrepareCfg:
     cut:float = .08 # change from one frame to the next that may be a cut, as a fraction of the range of pixels
     max_fps:float = 30. # faster videos are thinned; slower ones stay, no frame is repeated
     quality:int = 95 # of the JPEG
+
+    def __post_init__(self):
+        for k, (low, high) in _LIMITS.items():
+            if not low <= getattr(self, k) <= high:
+                raise ValueError(f'{k}={getattr(self, k)}: give a number from {low:g} to {high:g}')
+
+_LIMITS = dict(size=(8, 8192), min_face=(0, 8192), min_sharp=(0, 100), min_frames=(1, 10**9), max_many=(0, 1),
+               cut=(0, 1), max_fps=(1, 1000), quality=(1, 100))
 
 class Dropped(ValueError):
     "A clip that is left out"

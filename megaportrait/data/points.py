@@ -12,7 +12,7 @@ import numpy as np
 import torch, torch.nn.functional as F
 from torch import Tensor
 from ..core import pose as P
-from ..core.video import NoFace
+from ..core.photos import NoFace
 from .clips import Clip
 from .face import canonical_mesh, flip_index, mesh_triangles
 from .people import sample_identity, sample_motion

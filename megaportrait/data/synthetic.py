@@ -6,22 +6,24 @@
 __all__ = ['make_clips', 'make_synthetic', 'find_data']
 
 # %% ../../nbs/data/10_synthetic.ipynb #e25ecdee
-import contextlib, csv, json, shutil, tempfile
+import contextlib, json, shutil, tempfile
 from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
 from tqdm.auto import tqdm
-from ..core.files import atomic_write, data_dir, load_json
+from ..core.files import claimed, data_dir, load_json, make_folder
+from .tables import COLUMNS, read_index, write_index
 from . import motion, people, person, render, scene
 from .render import _bytes
+from .truth import follow_tracks
 
 # %% ../../nbs/data/10_synthetic.ipynb #5a5bc90a
 def _kind(heads):
     "Modules: who is drawn, how they move, what draws them"
     return (people, people, render) if heads else (person, motion, scene)
 
-def _write_clip(folder, f, quality, landmarks, meta):
+def _write_clip(folder, f, quality, landmarks, tracks, meta):
     "One clip in the layout of the data chapter, made whole before it gets its name"
     tmp = Path(tempfile.mkdtemp(prefix='.making-', dir=folder.parent))
     try:
@@ -33,6 +35,7 @@ def _write_clip(folder, f, quality, landmarks, meta):
             marks = np.full((len(f.pose), 478, 3), np.nan, np.float32)
             marks[:, list(meta['landmarks'])] = f.landmarks.numpy()
             np.save(tmp/'landmarks.npy', marks)
+        if tracks is not None: np.save(tmp/'tracks.npy', tracks.half().numpy())
         np.save(tmp/'pose.npy', f.pose.numpy())
         labels = {k: np.round(getattr(f, k).numpy().astype(float), 6).tolist() for k in ('gaze', 'blink', 'expression')}
         (tmp/'meta.json').write_text(json.dumps(meta | dict(labels=labels)))
@@ -49,13 +52,12 @@ def _job(a):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        f = drawn.render(identities.sample_identity(who), motions.sample_motion(clip, n_frames, fps), size)
-        _write_clip(folder, f, quality, landmarks, meta)
+        i, m = identities.sample_identity(who), motions.sample_motion(clip, n_frames, fps)
+        tracks = follow_tracks(i, m, other[1]) if other[1:] else None
+        _write_clip(folder, drawn.render(i, m, size), quality, landmarks, tracks, meta)
     finally: torch.set_num_threads(threads)
 
 # %% ../../nbs/data/10_synthetic.ipynb #281038ed
-_COLUMNS = ('clip', 'identity', 'split', 'fps', 'size', 'frames', 'source', 'licence')
-
 def make_clips(
     root:str|Path, # folder of the set; what is there already stays
     n_identities:int, # people in this split
@@ -69,21 +71,26 @@ def make_clips(
     landmarks:bool = True, # write landmarks.npy, which is larger than the pictures at 64 px
     workers:int = 0, # processes; 0: this one
     heads:bool = True, # cartoon heads; False: people
+    tracks:int = 0, # points that tracks.npy follows, of people only; 0: none
     progress:bool = True, # show a bar
 ) -> Path: # `root`
     "Write a set of clips, or what is missing of it; the same numbers give the same bytes, whatever `workers` is"
+    if heads and tracks: raise ValueError('tracks are known of people, not of cartoon heads: pass heads=False')
     root, jobs, rows = Path(root), [], []
-    (root/split).mkdir(parents=True, exist_ok=True)
-    for torn in (root/split).glob('.making-*'): shutil.rmtree(torn)
-    for k in range(n_identities):
-        who = f'{seed} {split} {k}'
-        for c in range(clips_per_identity):
-            name = f'{split}-{k:05d}-{c:02d}'
-            rows.append((name, f'{split}-{k:05d}', split, fps, size, n_frames, 'synthetic', 'CC0-1.0'))
-            job = (root/split/name, who, f'{who} {c}', n_frames, size, fps, quality, landmarks, *['people']*(not heads))
-            if not _is_made(job): jobs.append(job)
-    _run(jobs, workers, progress)
-    _write_index(root/'index.csv', rows, split)
+    kind = [] if heads else ['people'] + [tracks]*bool(tracks)
+    make_folder(root/split)
+    with claimed(root):
+        for torn in (root/split).glob('.making-*'): shutil.rmtree(torn)
+        for k in range(n_identities):
+            who = f'{seed} {split} {k}'
+            for c in range(clips_per_identity):
+                name = f'{split}-{k:05d}-{c:02d}'
+                rows.append((name, f'{split}-{k:05d}', split, fps, size, n_frames, 'synthetic', 'CC0-1.0'))
+                job = (root/split/name, who, f'{who} {c}', n_frames, size, fps, quality, landmarks, *kind)
+                if not _is_made(job): jobs.append(job)
+        kept = [r for r in read_index(root) or [] if r['split'] != split]
+        _run(jobs, workers, progress)
+        write_index(root, kept + [dict(zip(COLUMNS, r)) for r in rows])
     return root
 
 def _is_made(job):
@@ -103,15 +110,6 @@ def _run(jobs, workers, progress):
         else: done = map(_job, jobs)
         for _ in done: bar.update()
 
-def _write_index(path, rows, split):
-    "The index with the rows of this split replaced"
-    kept = []
-    if path.is_file():
-        with open(path, newline='') as f: kept = [r for r in csv.reader(f)][1:]
-    rows = [r for r in kept if r[_COLUMNS.index('split')] != split] + [list(map(str, r)) for r in rows]
-    def write(p):
-        with open(p, 'w', newline='') as f: csv.writer(f, lineterminator='\n').writerows([_COLUMNS, *sorted(rows)])
-    atomic_write(path, write)
 
 # %% ../../nbs/data/10_synthetic.ipynb #dc442292
 # people of the built-in set; 12 frames each over four seconds, so that the frames of a pair differ

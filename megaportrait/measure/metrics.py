@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from ..core import pose as P
 from ..core.forms import IResNet50
-from ..core.video import as_picture
+from ..core.photos import as_picture
 from ..core.weights import load_state
 from ..data.face import eye_centres, EYES, Tracker
 from ..losses.perceptual import face_crop

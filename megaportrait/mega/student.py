@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..core.config import derive
 from ..nets.layers import conv, resample
 from ..nets.resnet import resnet
-from .base import Avatar, BaseModel
+from .base import BaseModel
 from .config import BaseCfg, PictureCfg, presets
 
 # %% ../../nbs/mega/09_student.ipynb #736ef3f1
@@ -192,9 +192,7 @@ def costs(
     with torch.device('meta'):
         model, net = BaseModel(base).fold(), Student(cfg)
         x, pose, i = torch.zeros(1, 3, cfg.size, cfg.size), torch.zeros(1, 4, 4), torch.zeros(1, dtype=torch.long)
-        side, fixed = base.vol_size, net.fold('0')
-        avatar = Avatar(torch.zeros(1, base.vol_ch, base.vol_depth, side, side), torch.zeros(1, base.e_ch, 4, 4),
-                        torch.zeros(1, base.z_dim), pose)
+        avatar, fixed = model.avatar(x, pose), net.fold('0')
         T = sum(m.T.numel() for m in net.modules() if isinstance(m, SPADE))
         shared = sum(p.numel() for p in net.parameters()) - T
         each = T//cfg.n_avatars

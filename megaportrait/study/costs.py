@@ -38,11 +38,14 @@ class _SourcePath(nn.Module):
     ) -> Tensor: # (1, C, D, H, W)
         return self.model.avatar(x_s, pose_s).volume
 
+_OWN = dict(enhancer=enhancer_presets, student=student_presets, folded=student_presets, light=student_presets)
+
 def networks_of(
     preset:str,
 ) -> tuple: # of names
     "The networks that a preset has"
-    return tuple(k for k in NETWORKS if k != 'light' or presets[preset].size >= 256)
+    large = presets[preset].size >= 256
+    return tuple(k for k in NETWORKS if preset in _OWN.get(k, presets) and (large or k != 'light'))
 
 def _enhancer(preset):
     net = Enhanced(enhancer_presets[preset])
@@ -57,8 +60,8 @@ def build(
 ) -> tuple[nn.Module, tuple]: # with new weights, and inputs; on the default device, which may be meta
     "A network for use, and one call of it"
     if network not in NETWORKS or preset not in presets or network not in networks_of(preset):
-        raise ValueError(f"there is no network '{network}' of preset '{preset}'; the networks of {', '.join(presets)} "
-                         f"are {', '.join(NETWORKS)}, light from 256 px on")
+        raise ValueError(f"there is no network '{network}' of preset '{preset}'; presets are {', '.join(presets)}, "
+                         f"networks {', '.join(NETWORKS)}; light from 256 px on, no student and enhancer of compact")
     cfg, size = presets[preset], presets[preset].size
     x, pose = torch.full((1, 3, size, size), .5), torch.eye(4)[None]
     if network == 'source': return _SourcePath(BaseModel(cfg)).eval(), (x, pose)

@@ -6,15 +6,17 @@
 __all__ = ['drive_frames', 'check_out', 'animate', 'main']
 
 # %% ../../nbs/use/04_animate.ipynb #5fc7e315
-import argparse
+import argparse, warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-from ..core.files import atomic_write
-from ..core.video import check_video_name, write_video
+from ..core.files import check_writable, claimed
+from ..core.photos import MediaWarning
+from ..core.video import read_video
+from ..core.writer import check_video_name, sound_of, write_video
 from .background import Compositor, matte_of
 from .puppet import open_puppet, Puppet, wants_landmarks
 from .source import Driver, lazy_tracker, open_driver, to_pictures, to_tensor
@@ -40,14 +42,16 @@ def drive_frames(
     if steady:
         fps = float(driver.fps)
         unit, calm, poses = z_spread(model, puppet.device), OneEuro(fps), to(steady_pose(driver.pose, fps))
+    bridged = _bridged(model, driver, seen) if driver.lost and hasattr(model, 'drive_z') else {}
     if relative:
         x_0 = next(x for k, x in enumerate(driver.crops()) if k == reference)
         pose_0, z_0 = poses[reference:reference + 1], model.motion(to(to_tensor([x_0])), seen[reference:reference + 1])
     for i, xs in _batches(driver.crops(), bs):
         x_d, part = to(to_tensor(xs)), slice(i, i + len(xs))
         pose_d = poses[part]
-        if relative or steady:
+        if relative or steady or bridged:
             z = model.motion(x_d, seen[part])
+            for k in bridged.keys() & set(range(i, i + len(xs))): z[k - i] = bridged[k]
             if steady: z = unit*one_euro(z/unit, calm)
             if relative: z, pose_d = avatar.z_s + z - z_0, relative_pose(pose_s, pose_d, pose_0)
             x = model.drive_z(avatar, z, pose_d)
@@ -63,6 +67,15 @@ def _follow_landmarks(puppet, driver, reference, steady, bs):
     for i, xs in _batches(driver.crops(), bs):
         part = slice(i, i + len(xs))
         yield from to_pictures(puppet.model.drive(puppet.avatar, to(to_tensor(xs)), poses[part], marks[part]))
+
+def _bridged(model, driver, seen):
+    "z of the frames without a face, between those of the frames around them that have one: number to (Z,)"
+    ok = np.flatnonzero(driver.found)
+    at = {k: (ok[max(j - 1, 0)], ok[min(j, len(ok) - 1)]) for k in np.flatnonzero(~driver.found)
+          for j in [np.searchsorted(ok, k)]}
+    ends = {int(o) for pair in at.values() for o in pair}
+    z = {k: model.motion(to_tensor([x]).to(seen), seen[k:k + 1])[0] for k, x in enumerate(driver.crops()) if k in ends}
+    return {int(k): torch.lerp(z[a], z[b], float((k - a)/max(b - a, 1)) if a < k else 0.) for k, (a, b) in at.items()}
 
 def _batches(items, n):
     "Index of the first, and up to `n` items"
@@ -80,17 +93,7 @@ def check_out(
     *inputs, # which it must not be
 ) -> Path:
     "The output path, known to be writable"
-    out = check_video_name(out)
-    if out.is_dir(): raise ValueError(f'{out} is a folder; give the name of a file')
-    for o in inputs:
-        if out.exists() and Path(o).exists() and out.samefile(o):
-            raise ValueError(f'{out} is an input; writing there would destroy it')
-    probe = out.with_name(f'.{out.stem}.try')
-    try:
-        atomic_write(probe, Path.touch)
-        probe.unlink()
-    except OSError as e: raise ValueError(f'{out}: cannot be written ({e.strerror}); choose another folder') from e
-    return out
+    return check_writable(check_video_name(out), *inputs)
 
 def _check_options(bs, smooth, background, out):
     if background == 'transparent' and out.suffix.lower() != '.webm':
@@ -99,11 +102,21 @@ def _check_options(bs, smooth, background, out):
     if not smooth >= 0:
         raise ValueError(f'smooth={smooth}: give seconds, 0 for none, or inf for one crop of the whole clip')
 
-def _reference(frame, pose_s, poses):
-    "The driver's frame that relative motion starts from"
-    if frame is None: return nearest_frame(pose_s, poses)
-    if not 0 <= frame < len(poses): raise ValueError(f'reference={frame}: the driver has {len(poses)} frames, 0 first')
-    return frame
+def _reference(frame, pose_s, drv, name):
+    "The driver's frame that relative motion starts from; one without a face gives way to the next that has one"
+    ok = np.arange(len(drv)) if drv.found is None else np.flatnonzero(drv.found)
+    if frame is None: return int(ok[nearest_frame(pose_s, drv.pose[ok])])
+    if not 0 <= frame < len(drv): raise ValueError(f'reference={frame}: the driver has {len(drv)} frames, 0 first')
+    first = int(ok[min(np.searchsorted(ok, frame), len(ok) - 1)])
+    if first != frame:
+        warnings.warn(f'{name}: there is no face in frame {frame}; relative motion starts from frame {first}',
+                      MediaWarning, stacklevel=3)
+    return first
+
+def _tell_of_sound(driver, out, start, end):
+    "Say before the work if the driver's sound will be lost"
+    _, why = sound_of(read_video(driver, start, end), out.suffix.lower()) if Path(driver).is_file() else (None, '')
+    if why: warnings.warn(why, MediaWarning, stacklevel=3)
 
 def animate(
     source:str|Path,            # photo, video (first frame), clip folder, 'person NAME'; of a student an avatar's name
@@ -129,6 +142,8 @@ def animate(
     _check_options(bs, smooth, background, out)
     bar = lambda o, **k: tqdm(o, unit=' frames', disable=not progress, leave=False, **k)
     with ExitStack() as stack:
+        stack.enter_context(claimed(out))
+        _tell_of_sound(driver, out, start, end)
         tracker = lazy_tracker(stack)
         puppet = open_puppet(source, model, tracker, face, device, photo=relative or steady or paste)
         if paste is None: paste = wants_landmarks(puppet.model) and background == 'source' and Path(source).is_file()
@@ -137,12 +152,12 @@ def animate(
         compositor = Compositor(puppet.source, puppet.out_size, matte_of(tracker), behind, paste)
         drv = open_driver(driver, puppet.in_size, tracker, driver_face, start, end, smooth, bar,
                           wants_landmarks(puppet.model))
-        first = _reference(reference, puppet.source.pose[0], drv.pose)
+        first = _reference(reference, puppet.source.pose[0], drv, driver) if relative else 0
         frames = map(compositor, drive_frames(puppet, drv, relative, first, steady, bs))
-        write_video(out, bar(frames, total=len(drv), desc='driving'), drv.times, drv.fps, drv.video)
-    seconds, fps = float(drv.times[-1] + 1/drv.fps), float(drv.fps)
+        shown = bar(frames, total=len(drv), desc='driving')
+        write_video(out, shown, drv.times, drv.fps, drv.video, seconds=drv.seconds)
     size = compositor.plate.shape[1::-1]
-    return dict(out=str(out), frames=len(drv), seconds=seconds, fps=fps, lost=drv.lost, size=size)
+    return dict(out=str(out), frames=len(drv), seconds=drv.seconds, fps=float(drv.fps), lost=drv.lost, size=size)
 
 # %% ../../nbs/use/04_animate.ipynb #6367050a
 def _parser():

@@ -12,7 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
-from ..core.video import read_video, video_writer
+from ..core.video import read_video
+from ..core.writer import video_writer
 from ..data.face import quiet
 
 # %% ../../nbs/use/07_camera.ipynb #f2990b96

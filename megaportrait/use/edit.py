@@ -19,7 +19,8 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 from ..core import pose as P
 from ..core.files import atomic_write
-from ..core.video import NOTE, Video, write_video
+from ..core.video import Video
+from ..core.writer import NOTE, write_video
 from ..mega.base import Avatar, BaseModel
 from .directions import Directions, known_directions
 from .source import Driver, lazy_tracker, open_driver, to_pictures, to_tensor

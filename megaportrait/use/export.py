@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
-from ..core.files import atomic_write
-from ..core.video import NOTE
+from ..core.files import atomic_write, check_writable
+from ..core.writer import NOTE
 from ..mega.base import Avatar, BaseModel
 from ..mega.student import Student
 from ..nets.warp import warp_portable
@@ -91,7 +91,7 @@ def _onnx(program, path, names, about):
     atomic_write(path, lambda p: out.save(p))
 
 def _check_name(out):
-    if out.suffix not in ('.onnx', '.pt2'):
+    if out.suffix.lower() not in ('.onnx', '.pt2'):
         raise ValueError(f'{out}: give it a name that ends in .onnx (for onnxruntime) or .pt2 (for torch.export.load)')
 
 def save_path(
@@ -102,7 +102,7 @@ def save_path(
     out, about = Path(out), dict(inputs=','.join(path.names), size=str(path.size), comment=NOTE)
     _check_name(out)
     program, text = trace(path), '\n'.join(f'{k}: {v}' for k, v in about.items())
-    if out.suffix == '.onnx': _onnx(program, out, path.names, about)
+    if out.suffix.lower() == '.onnx': _onnx(program, out, path.names, about)
     else: atomic_write(out, lambda p: torch.export.save(program, p, extra_files={'about.txt': text}))
     return out
 
@@ -114,7 +114,7 @@ def export(
     face:int|None = None, # which face of the source, from the left, 0 first, where there are several
 ) -> Path:
     "Write the avatar of a portrait as one file"
-    _check_name(Path(out))
+    _check_name(out := check_writable(out, source))
     net = open_animator(model, 'cpu')
     if wants_landmarks(net):
         raise ValueError(f'{model} is driven by landmarks, which a file without this book does not find; '

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 import numpy as np
-from ..core.video import NOTE, video_writer
+from ..core.files import claimed
+from ..core.writer import NOTE, video_writer
 from ..data.crops import crop, crop_boxes, crop_track, smooth_poses
 from ..data.points import smooth_landmarks
 from .animate import check_out
@@ -125,11 +126,14 @@ def live(
     "Drive a portrait by a camera, while it happens"
     if onnx and (model or str(source)):
         raise ValueError('give either a source, perhaps with a model, or onnx, an avatar of megaportrait export')
+    if not onnx and not str(source).strip():
+        raise ValueError('there is no portrait; give a photo, or person NAME for a synthetic one, or onnx')
     if size < 0 or not 0 <= smooth < math.inf:
         raise ValueError(f'size={size}, smooth={smooth}: give pixels and frames, 0 or more')
     if out: out = check_out(out, *(o for o in (source, camera, onnx) if isinstance(o, (str, Path)) and str(o)))
     clock = clock or Clock()
     with ExitStack() as stack:
+        if out: stack.enter_context(claimed(out))
         frames, fps = _frames(camera, clock, stack)
         tracker = lazy_tracker(stack)
         puppet = OnnxAvatar(onnx, threads) if onnx else open_puppet(source, model, tracker, face, device)

@@ -10,7 +10,7 @@ import argparse, json, sys
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from ..core.video import video_writer
+from ..core.writer import video_writer
 
 # %% ../../nbs/use/06_run_onnx.ipynb #b79431d8
 class OnnxAvatar:

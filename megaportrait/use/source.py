@@ -6,7 +6,7 @@
 __all__ = ['Source', 'to_tensor', 'to_pictures', 'lazy_tracker', 'open_source', 'Driver', 'open_driver']
 
 # %% ../../nbs/use/00_source.ipynb #28698a58
-import math
+import math, warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 from ..core import pose as P
-from ..core.video import read_photo, read_video, Unreadable, Video
+from ..core.photos import is_video, MediaWarning, open_picture, read_photo, Unreadable
+from ..core.video import read_video, Video
 from ..data.clips import ClipSet
 from ..data.crops import crop, crop_boxes, crop_frames, crop_track, smooth_poses
 from ..data.face import check_faces, track, Tracker
@@ -112,14 +113,25 @@ def _person_source(name, frame, side=256, n=240):
     mask = (o.mask[0, 0]*255).round().byte().numpy()
     return Source(to_pictures(o.image)[0], mask, np.full(3, side/2), o.pose, who, motion, _points(o))
 
+def _is_picture(path):
+    "Whether a file is one; what is broken is refused here, and not left to a reader of videos"
+    im = open_picture(path)
+    if im is not None: im.close()
+    return im is not None
+
+def _video_frame(path, frame, known):
+    "A frame of a video, or of a picture that moves"
+    try: x = next(islice(read_video(path), frame, None), None)
+    except Unreadable:
+        if known or is_video(path): raise
+        raise Unreadable(f'{path}: not a readable picture, nor a video; use a jpg or png') from None
+    if x is None: raise ValueError(f'{path}: has no frame {frame}; the first is 0')
+    return x
+
 def _photo(path, frame=0, longest=1920):
     "A photo, or a frame of a video, not longer than a video may be"
     if frame < 0: raise ValueError(f'{path}: has no frame {frame}; the first is 0')
-    try: x = read_photo(path)
-    except Unreadable as e:
-        try: x = next(islice(read_video(path), frame, None), None)
-        except Unreadable: raise e from None
-        if x is None: raise ValueError(f'{path}: has no frame {frame}; the first is 0') from None
+    x = read_photo(path) if (known := _is_picture(path)) and not frame else _video_frame(path, frame, known)
     (h, w), k = x.shape[:2], longest/max(x.shape[:2])
     return x if k >= 1 else np.array(Image.fromarray(x).resize((round(w*k), round(h*k)), Image.LANCZOS))
 
@@ -151,7 +163,13 @@ class Driver:
     lost:int = 0      # frames without a face, bridged from their neighbours
     video:Video|None = None # where the sound is
     landmarks:Tensor|None = None # (T, 478, 3) crop coordinates, smoothed, where they were asked for
+    found:np.ndarray|None = None # (T,) whether there is a face; None: in all frames
+
     def __len__(self): return len(self.times)
+    @property
+    def seconds(self) -> float:
+        "Its length, with the time that the last frame is shown"
+        return self.video.seconds if self.video else float(self.times[-1] + 1/self.fps)
 
 def _known_driver(what, frame, pose, fps, start, end, landmarks=None):
     "A driver whose poses are known; `frame` gives the crop of a number"
@@ -203,4 +221,13 @@ def open_driver(
     b = torch.from_numpy(boxes)
     marks = torch.from_numpy(smooth_landmarks(crop_track(marks, pose, boxes)[0])) if landmarks else None
     pose = P.crop_pose(torch.from_numpy(smooth_poses(pose)), b[:, :2], b[:, 2])
-    return Driver(lambda: crop_frames(v, boxes, size), pose, np.array(times), v.fps, int((~found).sum()), v, marks)
+    if v.ends: warnings.warn(v.ends, MediaWarning, stacklevel=2)
+    crops = lambda: _held(crop_frames(v, boxes, size), found)
+    return Driver(crops, pose, np.array(times), v.fps, int((~found).sum()), v, marks, found)
+
+def _held(crops, found):
+    "The crops, in a frame without a face the last one that showed it; before the first, as they are"
+    last = None
+    for x, ok in zip(crops, found):
+        if ok: last = x
+        yield x if last is None else last

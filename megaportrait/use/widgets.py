@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from PIL import Image
 from ..core.files import atomic_write, threads_of
-from ..core.video import open_video, read_photo
+from ..core.photos import read_photo
+from ..core.video import open_video
 from .edit import Edit
 
 # %% ../../nbs/use/14_widgets.ipynb #fa0e0417
