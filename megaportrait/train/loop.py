@@ -23,12 +23,13 @@ from .state import (
 # %% ../../nbs/train/03_loop.ipynb #e89d89b8
 @contextlib.contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    "Within, Ctrl-C and SIGTERM set a flag instead of tearing a step apart"
+    "Within, Ctrl-C, TERM and HUP set a flag instead of tearing a step apart"
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    old = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    heard = (s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) is not signal.SIG_IGN)
+    old = {s: signal.signal(s, lambda *_: stop.set()) for s in heard}
     try: yield stop
     finally:
         for s, h in old.items(): signal.signal(s, h)
