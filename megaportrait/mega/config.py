@@ -97,6 +97,12 @@ class BaseCfg(NetsCfg, PictureCfg):
     tps_cells:int = 8                   # thin-plate spline control cells per axis, motion encoder only
     tps_sigma:float = .1                # standard deviation of the control points, in cells
 
+    def __post_init__(self):
+        super().__post_init__()
+        part = 1 << (len(self.app_widths) - 1)
+        if self.size < 16 or self.size % part or self.size > 4096:
+            raise ValueError(f'size={self.size}: give a multiple of {part} from 16 to 4096')
+
     @property
     def vol_size(self) -> int:  # px
         "Side of the feature volume"

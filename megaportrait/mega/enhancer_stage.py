@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
 from torch import nn, Tensor
-from ..core.config import from_dict
-from ..core.files import load_json
-from ..core.shipped import model_folder, save_model
+from ..core.shipped import model_folder, read_config, read_settings, save_model
 from ..data.augment import augment_pair, draw_move, move, step_generator
 from ..data.clips import ClipSet, held_out
 from ..data.footage import SPLITS
@@ -229,7 +227,7 @@ def _base(name, size):
     if not name and size not in _SHIPPED:
         raise ValueError(f'the repository ships no base of {size} px; train one, and give its run folder as base')
     folder = model_folder(name or _SHIPPED[size])
-    if (stage := load_json(folder/'config.json').get('stage', 'base')) != 'base':
+    if (stage := read_settings(folder).get('stage', 'base')) != 'base':
         raise ValueError(f"{folder} is of stage '{stage}'; an enhancer stands on a base")
     return load_base(folder)
 
@@ -261,7 +259,7 @@ def train_hr(
     "Stage two from stills to held-out numbers"
     run, clock, device = Path(run), time.perf_counter(), go.get('device', '')
     own = None if resume and (run/'last.pt').is_file() else _base(base, cfg.size)
-    cfg = on_base(cfg, own.cfg if own else from_dict(load_json(run/'config.json'), EnhancerCfg))
+    cfg = on_base(cfg, own.cfg if own else read_config(run, EnhancerCfg))
     check_run(cfg, run, _weights(cfg), device=device, resume=resume)
     with first_alone(device): root = find_stills(data, cfg.size, run.parent)
     stills, unseen = _sets(root, cfg, pairs)

@@ -17,7 +17,7 @@ from torch import nn
 from ..core.config import from_dict, to_dict, TrainCfg
 from ..core.curves import read_log
 from ..core.files import load_json, save_json
-from ..core.shipped import model_folder
+from ..core.shipped import model_folder, read_settings
 from ..core.weights import Entry, need
 from .loop import train
 from .state import first_alone, processes, same_settings, share, State
@@ -50,8 +50,8 @@ def load(
 ) -> nn.Module:
     "A trained model of any stage, ready for use"
     folder = model_folder(name)
-    stage = load_json(folder/'config.json').get('stage', 'base')
-    if stage not in STAGES:
+    stage = read_settings(folder).get('stage', 'base')
+    if str(stage) not in STAGES:
         raise ValueError(f"{folder}/config.json is of stage '{stage}', which this version does not know; it knows "
                          f"{', '.join(STAGES)}")
     return registered(stage).load(folder, device)
