@@ -1,14 +1,25 @@
 "Packaging: every setting lives in settings.ini, which nbdev reads too"
-import shlex
+import shlex, shutil
 from configparser import ConfigParser
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 here = Path(__file__).parent
 ini = ConfigParser(delimiters=["="])
 ini.read(here/"settings.ini", encoding="utf-8")
 cfg = ini["DEFAULT"]
+
+
+class WithData(build_py):
+    "An installed package has the weights and the synthetic set with it, as a checkout has them beside it"
+    def run(self):
+        super().run()
+        if self.editable_mode: return
+        for part in ("weights", "synthetic"):
+            shutil.copytree(here/"data"/part, Path(self.build_lib)/cfg["lib_name"]/"shipped"/part, dirs_exist_ok=True)
+
 
 setup(
     name=cfg["lib_name"], version=cfg["version"], description=cfg["description"], author=cfg["author"],
@@ -17,9 +28,9 @@ setup(
     classifiers=["Programming Language :: Python :: 3", "Operating System :: OS Independent"],
     python_requires=f">={cfg['min_python']},<3.13",
     packages=find_packages(include=[cfg["lib_path"], cfg["lib_path"] + ".*"]),
-    package_data={"": ["*.npz"]},
+    package_data={"": ["*.npz"]}, cmdclass=dict(build_py=WithData),
     install_requires=shlex.split(cfg["requirements"]),
-    extras_require={"export": shlex.split(cfg["export_requirements"]), "browser": shlex.split(cfg["browser_requirements"]),
+    extras_require={"heic": shlex.split(cfg["heic_requirements"]), "export": shlex.split(cfg["export_requirements"]), "browser": shlex.split(cfg["browser_requirements"]),
                     "studio": shlex.split(cfg["studio_requirements"]), "explorer": shlex.split(cfg["explorer_requirements"]),
                     "speech": shlex.split(cfg["speech_requirements"]),
                     "dev": shlex.split(" ".join(cfg[f"{k}_requirements"] for k in ("dev", "export", "studio", "explorer", "speech")))},

@@ -25,11 +25,11 @@ def videos(tmp_path_factory):
     return d
 
 
-def start(videos, out, tmp, workers):
+def start(videos, out, tmp, workers, *more):
     (tmp/"site").mkdir(exist_ok=True)
     (tmp/"site/sitecustomize.py").write_text(CRASH)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp/"site"), *filter(None, [os.environ.get("PYTHONPATH")])]), "OMP_NUM_THREADS": "1"}
-    cmd = [sys.executable, "-c", "from megaportrait.__main__ import main; main()", "prepare", videos, out, "--size", "64", "--workers", workers]
+    cmd = [sys.executable, "-c", "from megaportrait.__main__ import main; main()", "prepare", videos, out, "--size", "64", "--workers", workers, *more]
     hear = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a shell starts in the background ignores Ctrl-C, and so would its children
     return subprocess.Popen(list(map(str, cmd)), env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=hear)
 
@@ -72,3 +72,17 @@ def test_killed_stopped_crashed(videos, tmp_path):
     for c in ClipSet(out):
         assert len(c.pose) == len(c.landmarks) == c.frames == len(list((c.folder/"masks").iterdir())) == len(list((c.folder/"frames").iterdir()))
         assert c.frame(c.frames-1).shape == (3, 64, 64) and c.mask(c.frames-1).shape == (1, 64, 64)
+
+
+def test_jobs_of_an_array_make_one_set(videos, tmp_path):
+    "Two jobs at once, each its part, packed; a job that is started again finds its work done"
+    from megaportrait.data.clips import ClipSet
+    out, job = tmp_path/"out", lambda k: start(videos, out, tmp_path, 0, "--shard", f"{k}/2", "--tar", "1", "--eval-fraction", ".5")
+    for text, err, code in map(finish, [job(k) for k in range(2)]): assert code == 0 and "2 clips prepared" in text, err
+    assert sorted(p.name for p in out.iterdir()) == ["part-000-of-002", "part-001-of-002"] and not list(out.glob("*/*/*/frames"))
+    sets = {s: ClipSet(out, s) for s in ("train", "eval")}
+    assert sum(map(len, sets.values())) == len(list(out.glob("*/*/*.tar"))) == 4
+    assert not set(sets["train"].identities) & set(sets["eval"].identities)
+    for c in (c for s in sets.values() for c in s): assert c.frame(c.frames-1).shape == (3, 64, 64) and len(c.pose) == c.frames
+    text, err, code = finish(job(0))
+    assert code == 0 and "0 clips prepared (0 frames), 2 were there" in text, text + err

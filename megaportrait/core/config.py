@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 # %% ../../nbs/core/00_config.ipynb #bcc7ae5d
+_MOST = 10**9 # of anything in a configuration
+
 @dataclass(frozen=True, kw_only=True)
 class TrainCfg:
     "Optimisation, precision and logging: what the training loop reads (App. B.1)"
@@ -30,6 +32,7 @@ class TrainCfg:
     # share of the steps after which the critic joins, and with it all that waits for it
     adv_from:float = 0.
     amp:bool = True                     # bf16 where the device is a GPU
+    amp_cpu:bool = False                # bf16 on a CPU, too
     micro:int = 0                       # samples whose graph is kept at a time; 0: the batch
     compile:bool = False                # torch.compile
     channels_last:bool = True           # memory format on GPUs
@@ -40,6 +43,9 @@ class TrainCfg:
     def __post_init__(self):
         for k in ('bs', 'steps', 'log_every', 'snap_every', 'save_every'):
             if getattr(self, k) < 1: raise ValueError(f'{k}={getattr(self, k)}: give 1 or more')
+        for k, v in vars(self).items():
+            if isinstance(v, (int, float)) and not 0 <= v <= _MOST:
+                raise ValueError(f'{k}={v}: give a number from 0 to {_MOST:.0e}')
 
 # %% ../../nbs/core/00_config.ipynb #221f3389
 _FORMAT = 2  # of the files that are written
@@ -60,7 +66,8 @@ def upgrade(
     kind:type, # of the configuration
 ) -> dict: # what a file of today's would hold
     "The fields of a file under the names that they have now"
-    if d.get('format', 1) > _FORMAT:
+    if not isinstance(d, dict): raise ValueError(f'a configuration is names and values, and this is {str(d)[:40]}')
+    if type(d.get('format', 1)) is not int or d.get('format', 1) > _FORMAT:
         raise ValueError(f"this configuration is of format {d['format']}, and this version reads up to {_FORMAT}: use "
                          f"the version that wrote it")
     if 'format' in d: return d
@@ -88,7 +95,7 @@ def _fitting(
     like, # the field's default
 ):
     "A value for a field, of its kind"
-    v = float(v) if isinstance(like, float) and type(v) is int else tuples(v)
+    v = float(v) if isinstance(like, float) and type(v) is int and abs(v) <= _MOST else tuples(v)
     if type(v) is not type(like): raise ValueError(f'{name}={v!r} is of the wrong kind: give something like {like!r}')
     return v
 
@@ -105,8 +112,8 @@ def from_dict(
     if unknown := sorted(set(given) - set(like)):
         near = [f'{k} (did you mean {", ".join(o)}?)' if (o := difflib.get_close_matches(k, like)) else k
                 for k in unknown]
-        raise ValueError(f'no such field in a configuration: {", ".join(near)}; correct or remove it, or use the '
-                         f'version that wrote it')
+        raise ValueError(f'no such field in a configuration: {", ".join(near)}; correct or remove it; there are '
+                         f'{", ".join(like)}')
     return kind(**{k: _fitting(k, v, like[k]) for k, v in given.items()})
 
 def derive(

@@ -7,9 +7,10 @@ __all__ = ['seed_everything', 'pick_device', 'threads_of', 'in_test', 'project_r
            'atomic_write', 'save_json', 'load_json', 'markdown_table', 'claimed', 'check_writable']
 
 # %% ../../nbs/core/01_files.ipynb #020b84da
-import errno, fcntl, hashlib, json, os, random, socket, tempfile, time
+import errno, fcntl, hashlib, json, os, random, re, socket, tempfile, time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 import numpy as np
 
@@ -63,15 +64,21 @@ def in_test() -> bool:
 
 # %% ../../nbs/core/01_files.ipynb #950f3518
 def project_root() -> Path:
-    "The nearest folder upwards that holds `settings.ini`, else the working directory"
+    "The nearest folder upwards that is a checkout of this project, else the working directory"
     here = Path.cwd()
-    for p in [here, *here.parents, *Path(__file__ if '__file__' in globals() else here).resolve().parents]:
-        if (p/'settings.ini').is_file(): return p
-    return here
+    return next((p for p in (here, *here.parents, _package().parent) if _is_checkout(p)), here)
+
+def _package(): return Path(find_spec('megaportrait').origin).parent
+
+def _is_checkout(folder):
+    "Whether a folder holds this project, and not somebody else's settings.ini"
+    ini = folder/'settings.ini'
+    return ini.is_file() and bool(re.search(rb'(?m)^lib_name\s*=\s*megaportrait\s*$', ini.read_bytes()))
 
 def data_dir() -> Path:
-    "What the repository ships: the small synthetic set and trained weights"
-    return project_root()/'data'
+    "What is shipped, in a checkout or in an installed package: the small synthetic set and trained weights"
+    root = project_root()
+    return root/'data' if _is_checkout(root) else _package()/'shipped'
 
 # %% ../../nbs/core/01_files.ipynb #f9cab6df
 def make_folder(
@@ -141,8 +148,8 @@ def load_json(
     path:str|Path, # of a json file
 ) -> dict|list: # what it holds
     "Read a json file; a broken one is named"
-    try: return json.loads(Path(path).read_text())
-    except json.JSONDecodeError as e:
+    try: return json.loads(Path(path).read_text(encoding='utf-8-sig'))
+    except (ValueError, RecursionError) as e:  # no json, or no text at all
         raise ValueError(f'{path} is not valid json ({e}); delete it or restore it') from e
 
 def markdown_table(

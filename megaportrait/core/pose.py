@@ -9,8 +9,10 @@ __all__ = ['RIGID', 'rotation', 'angles', 'geodesic', 'similarity', 'split', 'in
 # %% ../../nbs/core/02_pose.ipynb #b4cbfcb5
 import torch
 from torch import Tensor
+from .sampling import exact
 
 # %% ../../nbs/core/02_pose.ipynb #808e13fe
+@exact
 def rotation(
     yaw:Tensor, # (...) radians, + turns the nose to the right of the picture
     pitch:Tensor, # (...) radians, + lifts the face
@@ -49,6 +51,7 @@ def _from_6d(
     b = torch.nn.functional.normalize(b - (a*b).sum(-1, keepdim=True)*a, dim=-1)
     return torch.stack([a, b, torch.linalg.cross(a, b)], -1)
 
+@exact
 def geodesic(
     R1:Tensor, # (..., 3, 3)
     R2:Tensor, # (..., 3, 3)
@@ -78,6 +81,7 @@ def split(
     s = A.square().sum((-2, -1)).div(3).sqrt()
     return s, A/s[..., None, None], pose[..., :3, 3]
 
+@exact
 def invert(
     pose:Tensor, # (..., 4, 4)
 ) -> Tensor: # (..., 4, 4) camera to head
@@ -86,6 +90,7 @@ def invert(
     Ri = R.mT
     return similarity(Ri, 1/s, -(Ri @ t[..., None])[..., 0]/s[..., None])
 
+@exact
 def apply(
     pose:Tensor, # (..., 4, 4)
     x:Tensor, # (..., N, 3) points
@@ -97,6 +102,7 @@ def apply(
 # of the 478 mesh points: eye corners, nose, forehead, temples
 RIGID = (33, 133, 362, 263, 168, 6, 197, 195, 4, 98, 327, 10, 151, 127, 356, 234, 454)
 
+@exact
 def fit_similarity(
     src:Tensor, # (..., N, 3) points in the head's frame
     dst:Tensor, # (..., N, 3) the same points seen

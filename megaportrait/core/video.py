@@ -6,7 +6,7 @@
 __all__ = ['said', 'picture_stream', 'open_video', 'Timeline', 'Video', 'read_video', 'upright', 'fitted']
 
 # %% ../../nbs/core/03_video.ipynb #82995528
-import os
+import errno, os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -24,9 +24,13 @@ def said(
     "What FFmpeg says, without its number and the file"
     return getattr(e, 'strerror', None) or ' '.join(str(e).split()) or type(e).__name__
 
+def _passing(e):
+    "Whether an error is the system's; FFmpeg calls much of what it cannot do a file error"
+    return type(e) is MemoryError or getattr(e, 'errno', 0) in (errno.EACCES, errno.EMFILE, errno.ENFILE)
+
 def _refused(path, e):
     "What a reader's exception says of a video; of the system only what is not its own"
-    if isinstance(e, (MemoryError, PermissionError, Unreadable)): return e
+    if _passing(e) or isinstance(e, Unreadable): return e
     return Unreadable(f'{path}: not a readable video ({said(e)}); convert it to mp4, or get it again')
 
 def picture_stream(
@@ -75,7 +79,7 @@ class Timeline:
 
 # %% ../../nbs/core/03_video.ipynb #fcf89f16
 _RESTARTS = 'mpegts', 'mpeg' # streams of broadcasts: joined as they come, with a clock that may start again
-_TRUE_HEADERS = 'mov', 'matroska', 'flv', 'avi', 'asf' # kinds whose header knows how long they are
+_TRUE_HEADERS = 'mov', 'matroska', 'avi', 'asf' # kinds whose header knows how long they are
 
 class Video:
     "A video file: iterate over it for its frames, (H, W, 3) uint8 RGB, as often as you like"
@@ -138,9 +142,11 @@ class Video:
         "Seconds since the file's first frame, seconds that each is shown, its picture, or None before `start`"
         with open_video(self.path) as f:
             s, usual, seen, trouble = picture_stream(f), 1/float(self.fps), 0., []
-            clock, packets = Timeline(self.begins, usual, self.restarts), f.demux()
+            clock = Timeline(self.begins, usual, self.restarts)
+            packets = f.demux([o for o in f.streams if o.codec_context])
             s.thread_type = 'AUTO'
-            if self.start > 0 and not self.restarts: f.seek(int((self.begins + self.start)*1e6))
+            at = int((self.begins + self.start)*1e6)
+            if self.start > 0 and not self.restarts: _attempt(lambda: f.seek(at), [])  # else from the beginning
             while (p := _attempt(lambda: next(packets, None), trouble)) is not None:
                 if p.pts is not None: seen = max(seen, float((p.pts + (p.duration or 0))*p.time_base) - self.begins)
                 for o in p.stream_index == s.index and _attempt(p.decode, trouble) or ():
@@ -154,7 +160,7 @@ class Video:
     def _lacks(self, seen, shown, trouble):
         "What there is less than the header promised, or could not be decoded"
         n, total = (round(o*float(self.fps)) for o in (shown, self.promised))
-        if self.promised - seen > max(.2, .01*self.promised):
+        if self.promised - seen > max(.2, 2.5/float(self.fps), .01*self.promised):
             return f'{self.path}: breaks off after {n} of {total} frames; the rest is missing'
         return f'{self.path}: {len(trouble)} of its parts cannot be decoded ({trouble[0]})' if trouble else ''
 
@@ -177,8 +183,9 @@ class Video:
 def _attempt(do, trouble):
     "What a reader gives; None where it fails, and why in `trouble`; errors that are the system's pass"
     try: return do()
-    except (MemoryError, PermissionError): raise
-    except Exception as e: trouble.append(said(e))
+    except Exception as e:
+        if _passing(e): raise
+        trouble.append(said(e))
 
 def read_video(
     path:str|Path,

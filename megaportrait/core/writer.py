@@ -28,7 +28,8 @@ class _VideoWriter:
         _, codec, options = KINDS[kind]
         self.file, self.kind, self.n = file, kind, 0
         self.base = Fraction(1, 90_000) if timed else 1/fps
-        self.stream = file.add_stream(codec, rate=fps, options=options | dict(crf=str(crf)))
+        options = options | dict(crf=str(crf)) | (dict(bf='0') if timed and kind == '.mp4' else {})  # in order of time
+        self.stream = file.add_stream(codec, rate=fps, options=options)
         c = self.stream.codec_context
         c.time_base, self.lasts = self.base, {}
         c.colorspace = c.color_primaries = c.color_trc = c.color_range = 1  # BT.709, 16 to 235
@@ -132,7 +133,7 @@ class _Sound:
 
     def _packets(self):
         "Packets for the output and when they sound, in seconds since the first frame"
-        base, clock = self.src.time_base, Timeline(self.video.begins, .02, self.video.restarts)
+        base, clock, at = self.src.time_base, Timeline(self.video.begins, .02, self.video.restarts), None
         for o in self.file.demux(self.src) if self.copied else self.file.decode(self.src):
             if o.pts is None: continue
             lasts = float(o.duration*base) if self.copied else o.samples/o.rate
@@ -143,7 +144,7 @@ class _Sound:
                 o.dts, o.stream = o.pts, self.dst
                 yield at, [o]
             else: yield at, self.dst.encode(o)
-        if not self.copied: yield at, self.dst.encode(None)
+        if at is not None and not self.copied: yield at, self.dst.encode(None)
 
     def upto(self, t):
         "Write all that sounds before `t`"
@@ -151,7 +152,7 @@ class _Sound:
             self.next = self.next or next(self.packets, None)
             if self.next is None or self.next[0] >= t: return
             self.out.mux(self.next[1])
-            self.next, self.any = None, True
+            self.next, self.any = None, self.any or bool(self.next[1])
 
     def __enter__(self): return self
     def __exit__(self, *_): self.file.close()

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from ..core import pose as P
 from ..core.pose import angles, rotation, split
+from ..core.sampling import exact, sample_affine
 from .face import eye_centres
 
 # %% ../../nbs/data/12_augment.ipynb #1a866489
@@ -46,6 +47,7 @@ def _colour_map(
     A = (b*c)[:, None, None]*(Q.inverse() @ M @ Q)
     return torch.cat([A, ((1 - c)/2)[:, None, None].expand(-1, 3, 1)], -1).float()
 
+@exact
 def recolour(
     x:Tensor, # (N, 3, H, W) in [0, 1]
     M:Tensor, # (N, 3, 4)
@@ -126,6 +128,7 @@ def _tps_basis(
     return torch.cat([_phi(p, n), _affine(p)], -1) @ _solution(cells).to(p)
 
 # %% ../../nbs/data/12_augment.ipynb #0a6aaecd
+@exact
 def eyes_in_crop(
     pose:Tensor, # (B, 4, 4) head to camera
     zoom:float = 2., # of the motion encoder's crop
@@ -172,6 +175,7 @@ def _tps_flow(
     return torch.einsum('bkc,bkhw->bchw', shift, w) + flow*(1 - w.sum(1, keepdim=True))
 
 # %% ../../nbs/data/12_augment.ipynb #48f110d8
+@exact
 def _tps_warp(
     x:Tensor, # (B, C, H, W)
     sigma:float = .1, # standard deviation of the nodes' displacements, in cells
@@ -219,6 +223,7 @@ def draw_move(
     o = torch.zeros(n)
     return P.similarity(P.rotation(o, o, u[:, 0]*math.radians(roll)), 1 + zoom*u[:, 1], shift*u[:, 2:])
 
+@exact
 def move(
     x:Tensor, # (B, C, H, W)
     M:Tensor, # (B, 4, 4) of `draw_move`
@@ -226,5 +231,4 @@ def move(
     mode:str = 'bilinear', # of sampling, likewise; 'bicubic' keeps more of what is sharp
 ) -> Tensor: # (B, C, H, W)
     "Move pictures by similarities of their plane"
-    grid = F.affine_grid(P.invert(M)[:, :2][..., [0, 1, 3]].to(x), x.shape, align_corners=False)
-    return F.grid_sample(x, grid, mode, padding, align_corners=False)
+    return sample_affine(x, P.invert(M)[:, :2][..., [0, 1, 3]].to(x.device), x.shape[2:], mode, padding)

@@ -6,7 +6,7 @@
 __all__ = ['SPLITS', 'Footage', 'find_footage', 'assign_splits', 'PrepareCfg', 'Dropped', 'sharpness', 'find_cuts', 'choose']
 
 # %% ../../nbs/data/08_footage.ipynb #7e6e0030
-import hashlib, math, os, re
+import hashlib, math, os, re, warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from ..core.files import load_json
 from ..core.photos import is_image, is_video
+from .clips import HELD_OUT
 from .crops import crop
 from .tables import read_table, readable
 
@@ -34,7 +35,7 @@ class Footage:
     photo:bool = False # a picture that is all there is of its person
 
 # %% ../../nbs/data/08_footage.ipynb #ae93d4fa
-SPLITS = ('train', 'test', 'val', 'valid', 'validation', 'eval')
+SPLITS = ('train', *HELD_OUT)
 
 def _bare(rel): return rel.with_suffix('') if is_video(rel) else rel
 
@@ -87,8 +88,28 @@ def _first_order(
     rule:str = 'name', # as in `_plain_folder`
 ) -> Iterator[Footage]:
     "The layout of the first-order model: parts of the split are folders"
+    if others := sorted(p.name for p in root.iterdir() if p.is_dir() and p.name[0] != '.' and p.name not in SPLITS):
+        warnings.warn(f'{root} is read by the parts of a split that it has as folders, and these are none, so they are '
+                      f'ignored: {", ".join(others)}', stacklevel=2)
     for s in SPLITS:
         if (root/s).is_dir(): yield from (replace(t, split=s) for t in _plain_folder(root/s, rule))
+
+_VOX = re.compile(r'(?:(dev|test)/)?(?:mp4/)?(id\d+)/([^/]+)/([^/]+)\.\w+')
+
+def _voxceleb(
+    root:Path, # holds dev/ and test/, or what is in them: mp4/<identity>/<video>/<utterance>.mp4
+) -> Iterator[Footage]:
+    "The layout in which VoxCeleb2 comes: an identity's folder, in it one for each video, in it utterances"
+    for p in _walk(root):
+        if is_video(p) and (m := _VOX.fullmatch(p.relative_to(root).as_posix())):
+            part, who, video, utterance = m.groups()
+            split = dict(dev='train', test='test').get(part, '')
+            yield Footage(p, f'{who}#{video}#{utterance}', who, split, source=video)
+
+def _is_voxceleb(root):
+    "Whether there are people's folders with folders of videos, in one of the places where VoxCeleb2 has them"
+    places = [root/a/b for a in ('', 'dev', 'test') for b in ('', 'mp4')]
+    return any(re.fullmatch(r'id\d+', p.parent.name) for o in places for p in o.glob('id*/*') if p.is_dir())
 
 def _celebv_hq(
     info:Path, # celebvhq_info.json, beside or above the videos
@@ -121,6 +142,7 @@ def find_footage(
     if photos: takes = [_photo(p, root) for p in ([root] if root.is_file() else _files(root))]
     elif root.is_file(): takes = [Footage(root, root.stem, _identity(Path(root.name), rule))]
     elif info := next(filter(_is_celebv, sorted(root.glob('[!.]*.json'))), None): takes = list(_celebv_hq(info))
+    elif _is_voxceleb(root): takes = list(_voxceleb(root))
     elif any((root/s).is_dir() for s in SPLITS): takes = list(_first_order(root, rule))
     else: takes = list(_plain_folder(root, rule))
     if table: takes = [_look_up(t, root, rows) for t in takes if t.path.resolve() != Path(table).resolve()]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from ..core.pose import flip_pose
+from ..core.workers import leave_signals
 from .clips import ClipSet
 from .face import flip_index
 
@@ -129,7 +130,8 @@ def loader(
     sampler = _PairSampler(batch_size, ds.group, start_step, steps, rank, world)
     pin = torch.cuda.is_available() if pin is None else pin
     return DataLoader(ds, batch_sampler=sampler, num_workers=workers, pin_memory=pin,
-                      prefetch_factor=4 if workers else None)
+                      prefetch_factor=4 if workers else None,
+                      worker_init_fn=leave_signals)
 
 def to_float(
     batch:dict, # of `loader`
@@ -148,12 +150,16 @@ def single(
     o = {k[:-2]: torch.cat([v, batch[f'{k[:-2]}_d']]) for k, v in batch.items() if k.endswith('_s')}
     return o | {k: batch[k].repeat(2) for k in ('clip', 'flip')}
 
+def _spread(items, n):
+    "At most `n` of them, evenly; 0: all"
+    return [items[i] for i in np.linspace(0, len(items) - 1, n).round().astype(int)] if 0 < n < len(items) else items
+
 def frames_of(
     clips:ClipSet,
     size:int, # px
     most:int = 0, # of a clip, spread evenly; 0: all
+    total:int = 0, # of these, spread evenly; 0: all
 ) -> tuple[Tensor, Tensor]: # (N, 3, S, S) uint8 and poses (N, 4, 4)
-    "All frames of a set with their poses, for measuring"
-    def pick(n): return range(n) if not most or n <= most else torch.linspace(0, n-1, most).round().long().tolist()
-    at = [(c, t) for c in clips for t in pick(c.frames)]
+    "Frames of a set with their poses, for measuring; none is read that is not asked for"
+    at = _spread([(c, t) for c in clips for t in _spread(range(c.frames), most)], total)
     return torch.stack([c.frame(t, size) for c, t in at]), torch.stack([c.pose[t] for c, t in at])

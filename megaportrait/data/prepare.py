@@ -20,13 +20,14 @@ from ..core.files import claimed, make_folder, save_json
 from ..core.photos import is_image, is_video, read_photo, Unreadable
 from ..core.video import fitted, read_video
 from ..core.workers import answers
-from .clips import _pictures
+from .clips import _pictures, in_tars
 from .crops import crop, crop_boxes, crop_track
 from .face import Tracker
 from .footage import (
     assign_splits, choose, Dropped, find_cuts, find_footage, Footage, PrepareCfg, sharpness)
 from .resume import index_clips, remember, row_of, rows_before, sweep, verdicts
 from .tables import readable
+from .tars import pack_clips, part_of
 
 # %% ../../nbs/data/09_prepare.ipynb #8423e51b
 class _Pictures:
@@ -194,6 +195,8 @@ def prepare(
     progress:bool = True, # show a bar
     photos:bool = False, # not videos: every picture is a clip of one frame, of a person of its own
     retry:bool = False, # look again at what was left out before
+    shard:str = '', # 'K/N': the part of job K of N, from 0, into a folder of its own
+    tar:int = 0, # clips to pack into one tar file; 0: leave them in folders
     **limits, # fields of `PrepareCfg`
 ) -> _PrepareReport:
     "Make a training set from videos"
@@ -204,16 +207,19 @@ def prepare(
     takes = [t for t in find_footage(videos, identity, table, photos) if not _inside(t.path, out)]
     if not takes: raise ValueError(f'{videos} holds no files; give a folder of videos, or a video')
     takes = assign_splits(takes, eval_fraction, split)
+    takes, out = part_of(takes, out, shard)
     with claimed(make_folder(out)):
         rows = rows_before(out, cfg.size)
         sweep(out)
-        todo = [t for t in takes if not (out/t.split/t.name).is_dir()]
+        packed = {(s, c.name) for s in {t.split for t in takes} for c in in_tars(out, s)}
+        todo = [t for t in takes if (t.split, t.name) not in packed and not (out/t.split/t.name).is_dir()]
         report = _PrepareReport(out, [], len(takes) - len(todo), {}, Counter(), {})
         report.dropped |= {} if retry else verdicts(out, todo, cfg)
         try: _all(report, [t for t in todo if t.name not in report.dropped], cfg, workers, progress)
         finally:
             sweep(out)
             report.dropped |= index_clips(out, rows, takes)
+        if tar: pack_clips(out, tar, progress=progress)
     return report
 
 def _inside(path, out): return path.resolve().is_relative_to(out.resolve())
@@ -259,6 +265,8 @@ def main(argv:list|None=None) -> int:
     p.add_argument('--workers', type=int, help='processes (default: one per core)')
     p.add_argument('--photos', action='store_true', help='VIDEOS is a folder of photographs, one person each (FFHQ): '
                                                          'every picture becomes a clip of one frame')
+    p.add_argument('--shard', default='', metavar='K/N', help='part K of N, from 0, into a folder of its own in OUT')
+    p.add_argument('--tar', type=int, default=0, help='clips to pack into one tar file (default: 0, folders)')
     for f in fields(PrepareCfg):
         p.add_argument(f'--{f.name.replace("_", "-")}', type=f.type, default=f.default, help=f'{_HELP[f.name]} '
             f'(default: {f.default})')

@@ -50,10 +50,12 @@ def settings(
     cfg:LabelCfg, # to start from
     steps:int = 0, # 0: as in `cfg`
     batch_size:int = 0, # 0: as in `cfg`
+    short:bool = False, # four steps of a toy, to try a notebook
     **over, # any other field
 ) -> LabelCfg:
-    "The configuration of a run; in nbdev's test runner it takes four steps of a toy"
-    return run_length(from_dict(to_dict(cfg) | over, type(cfg)), steps, batch_size, size=32, mtn_size=32, mtn_width=8)
+    "The configuration of a run"
+    toy = dict(size=32, mtn_size=32, mtn_width=8)
+    return run_length(from_dict(to_dict(cfg) | over, type(cfg)), steps, batch_size, short, **toy)
 
 def find_shards(
     root:str|Path, # of the shards; empty: runs/shards

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from ..core.pose import angles, apply, RIGID, rotation, split
+from ..core.sampling import exact, sample_affine
 from ..core.shipped import load_net
 from ..data.face import canonical_mesh, eye_centres
 from .perceptual import FACE_WEIGHTS, features_apart, Vgg
@@ -32,9 +33,8 @@ def eye_patches(
     roll = angles(R)[2]
     A = torch.stack([roll.cos(), -roll.sin(), roll.sin(), roll.cos()], -1).unflatten(-1, (2, 2))*s[:, None,
         None]*s.new_tensor(_HALF[::-1])
-    theta = torch.cat([A[:, None].expand(-1, 2, -1, -1), c[..., None]], -1).flatten(0, 1).to(x.dtype)
-    grid = F.affine_grid(theta, (len(theta), 3, *size), align_corners=False)
-    return F.grid_sample(x.repeat_interleave(2, 0), grid, align_corners=False).unflatten(0, (-1, 2))
+    theta = torch.cat([A[:, None].expand(-1, 2, -1, -1), c[..., None]], -1).flatten(0, 1)
+    return sample_affine(x.repeat_interleave(2, 0), theta, size).unflatten(0, (-1, 2))
 
 # %% ../../nbs/losses/01_gaze.ipynb #4d3aabff
 def gaze_angles(
@@ -50,13 +50,15 @@ def direction(
     (ca, cb), (sa, sb) = a.cos().unbind(-1), a.sin().unbind(-1)
     return torch.stack([sa*cb, -sb, -ca*cb], -1)
 
+@exact
 def unroll(
     g:Tensor, # (B, 3) in the camera's frame
     pose:Tensor, # (B, 4, 4)
+    back:bool = False, # the other way: into the camera's frame
 ) -> Tensor: # (B, 3) as seen by somebody who tilts their head along
     "Undo the head's roll"
     roll = angles(split(pose)[1])[2]
-    return (rotation(0*roll, 0*roll, -roll) @ g[..., None])[..., 0]
+    return (rotation(0*roll, 0*roll, roll if back else -roll) @ g[..., None])[..., 0]
 
 # %% ../../nbs/losses/01_gaze.ipynb #eee8eba9
 def harmonics(
@@ -100,10 +102,10 @@ class GazeNet(nn.Module):
     ) -> SimpleNamespace: # as `forward`
         e = self.eye(seen).unflatten(0, (-1, 2))
         a = self.gaze(torch.cat([e.sum(1), self.points(self.key_points(pose).to(e.dtype))], 1)).float()
-        roll = angles(split(pose)[1])[2]
-        g = (rotation(0*roll, 0*roll, roll) @ direction(a)[..., None])[..., 0]
+        g = unroll(direction(a), pose, back=True)
         return SimpleNamespace(gaze=g, angles=a, blink=self.blink(e)[..., 0].float())
 
+    @exact
     def key_points(self, pose:Tensor) -> Tensor: # (B, 544)
         "Where the rigid points of the mesh are seen, roll, place and size undone"
         R = split(pose.float())[1]

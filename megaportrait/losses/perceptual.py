@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VGG_WEIGHTS', 'FACE_WEIGHTS', 'FACE_SIZE', 'MOUTH', 'load_face_net', 'mask_foreground', 'pixel_loss', 'Vgg',
            'features_apart', 'feature_loss', 'pink_noise', 'random_vgg', 'vgg19', 'vggface', 'face_crop', 'mouth_patch',
-           'FaceNet', 'UnitVgg', 'Perceptual']
+           'FaceNet', 'UnitVgg', 'Perceptual', 'feature_weights']
 
 # %% ../../nbs/losses/00_perceptual.ipynb #3c46b860
 from functools import partial
@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from ..core.pose import split
+from ..core.sampling import exact, sample_affine
 from ..core.forms import VGG16, VGG19
-from ..core.shipped import load_net
-from ..core.weights import load_state
+from ..core.shipped import label_nets, load_net
+from ..core.weights import Entry, load_state, registry
 
 # %% ../../nbs/losses/00_perceptual.ipynb #b96b11e4
 def mask_foreground(
@@ -139,6 +140,7 @@ def vggface() -> Vgg:
                        std=(1/255,)*3), 'vggface')
 
 # %% ../../nbs/losses/00_perceptual.ipynb #f763260d
+@exact
 def face_crop(
     x:Tensor, # (B, 3, H, W)
     pose:Tensor, # (B, 4, 4) head to crop
@@ -152,8 +154,7 @@ def face_crop(
     a = torch.atan2(R[:, 1, 0], R[:, 0, 0])
     c, n = (s*half*f for f in (a.cos(), a.sin()))
     theta = torch.stack([torch.stack([c, -n, mid[:, 0]], -1), torch.stack([n, c, mid[:, 1]], -1)], 1)
-    grid = F.affine_grid(theta.to(x.dtype), (len(x), x.shape[1], size, size), align_corners=False)
-    return F.grid_sample(x, grid, align_corners=False)
+    return sample_affine(x, theta, (size, size))
 
 # %% ../../nbs/losses/00_perceptual.ipynb #86cae413
 MOUTH, _MOUTH_HALF, _MOUTH_SIZE = (0., .34, -.42), .26, 36  # middle and half side in the head's frame, and px
@@ -239,3 +240,10 @@ class Perceptual(nn.Module):
             pred, target = (face_crop(x, pose, self.face_size) for x in (pred, target))
             terms['face'] = feature_loss(self.nets['face'], pred, target, FACE_WEIGHTS, _FACE_SCALES)
         return terms
+
+def feature_weights(
+    cfg, # with `percept`, `w_vgg`, `w_face`
+) -> list[Entry]:
+    "The files that `Perceptual` reads"
+    if cfg.percept == 'vgg': return [registry[k] for k, w in (('vgg19', cfg.w_vgg), ('vggface', cfg.w_face)) if w]
+    return [label_nets['face']] if cfg.percept == 'face' else []

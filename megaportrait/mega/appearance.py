@@ -9,7 +9,8 @@ __all__ = ['VolumeEncoder', 'AppearanceEncoder']
 import torch, torch.nn as nn, torch.nn.functional as F
 from torch import Tensor
 from .config import BaseCfg
-from ..nets.layers import conv, full_precision, Head, ResBlock, run_blocks
+from ..core.sampling import full_precision
+from ..nets.layers import conv, Head, ResBlock, run_blocks
 from ..nets.resnet import resnet
 
 # %% ../../nbs/mega/01_appearance.ipynb #75ccdf1a

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from .config import BaseCfg
 from .g2d import G2d, project
-from ..nets.layers import conv, full_precision, Head, ResBlock
+from ..core.sampling import full_precision
+from ..nets.layers import conv, Head, ResBlock
 from ..nets.warp import carry, identity_grid
 
 # %% ../../nbs/mega/04b_carry.ipynb #4d232cad

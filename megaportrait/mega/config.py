@@ -46,7 +46,7 @@ class NetsCfg:
     # start and memory
     # E_mtn and the global branch start from ImageNet's ResNets (the authors' later code; off in the paper)
     imagenet:bool = False
-    checkpoint:bool = False             # recompute activations of E_app, G_3D and G_enh
+    checkpoint:bool = False             # recompute activations of E_app, G_3D, G_2D and G_enh
 
 # %% ../../nbs/mega/00_config.ipynb #33586f6c
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +96,12 @@ class BaseCfg(NetsCfg, PictureCfg):
     cross:str = 'roll'
     tps_cells:int = 8                   # thin-plate spline control cells per axis, motion encoder only
     tps_sigma:float = .1                # standard deviation of the control points, in cells
+
+    def __post_init__(self):
+        super().__post_init__()
+        part = 1 << (len(self.app_widths) - 1)
+        if self.size < 16 or self.size % part or self.size > 4096:
+            raise ValueError(f'size={self.size}: give a multiple of {part} from 16 to 4096')
 
     @property
     def vol_size(self) -> int:  # px

@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
 from torch import nn, Tensor
-from ..core.config import from_dict
-from ..core.files import load_json
-from ..core.shipped import model_folder, save_model
+from ..core.shipped import model_folder, read_config, read_settings, save_model
 from ..data.augment import augment_pair, draw_move, move, step_generator
 from ..data.clips import ClipSet, held_out
 from ..data.footage import SPLITS
@@ -23,11 +21,12 @@ from ..data.prepare import prepare
 from ..data.shards import make_splits, Shards
 from ..losses.critic import Discriminator, frozen, hinge_g
 from ..losses.detail import detail, double, high_power, power_loss, small
-from ..losses.perceptual import mask_foreground, Perceptual, pixel_loss
+from ..core.weights import Entry, need
+from ..losses.perceptual import feature_weights, mask_foreground, Perceptual, pixel_loss
 from ..measure.metrics import psnr
-from ..train.run import Registered, train_stage
-from ..train.stage import adversarial_on, adversarial_terms, autocast, Losses, PairStage
-from ..train.state import State
+from ..train.run import check_run, Registered, train_stage
+from ..train.stage import adversarial_on, adversarial_terms, autocast, group_of, Losses, PairStage
+from ..train.state import first_alone, State
 from .base import BaseModel, load_base, roll_index
 from .enhancer import cycle, Enhanced, enhancer_presets, EnhancerCfg, load_enhanced, on_base
 
@@ -65,14 +64,15 @@ def views(
     b:dict, # of `data.to_float`: x_s and x_d are the same stills
     generator:torch.Generator,
     shard:tuple = (0, 1), # rank and number of processes
-) -> dict: # x_s, x_d (B, 3, 2S, 2S), m_d, pose_s, pose_d
-    "Two crops of each still"
+) -> dict: # x_s, x_d (B, 3, 2S, 2S), m_d, pose_s, pose_d; of a second pair x_o, m_o, pose_o
+    "Two crops of each still, and whole stills of other people where the batch has them"
     (rank, world), n = shard, len(b['x_s'])
     M = draw_move(2*n*world, generator, roll=10., zoom=.1, shift=.05).unflatten(0, (world, 2, n))[rank]
     M[1, torch.rand(world, n, generator=generator)[rank] < .5] = torch.eye(4)
     M = M.to(b['x_s'])
     crop = lambda k, M: move(b[k], M, mode='bicubic').clamp(0, 1)
-    return dict(x_s=crop('x_s', M[0]), x_d=crop('x_d', M[1]), m_d=move(b['m_d'], M[1], 'border'),
+    other = {f'{k}_o': b[f'{k}_d2'] for k in ('x', 'm', 'pose') if f'{k}_d2' in b}
+    return other | dict(x_s=crop('x_s', M[0]), x_d=crop('x_d', M[1]), m_d=move(b['m_d'], M[1], 'border'),
                 pose_s=M[0] @ b['pose_s'], pose_d=M[1] @ b['pose_d'])
 
 # %% ../../nbs/mega/08_enhancer_stage.ipynb #2fb632be
@@ -93,21 +93,25 @@ class EnhancerStage(PairStage):
 
     def loss_nets(self, cfg:EnhancerCfg) -> dict:
         return dict(percept=Perceptual(replace(cfg, w_face=0.))) if cfg.w_vgg else {}
+    def group(self, st:State) -> int: return group_of(st.cfg.bs//st.world, st.cfg.roll_group) # before `micro` divides
+    def second(self, st:State) -> bool: return self.group(st) == 1 # nobody's neighbour
     def learner(self, model:Enhanced) -> nn.Module: return model.enhancer
 
     def prepare(self, st:State, batch:dict, gen:torch.Generator) -> dict:
         "Two crops of every still, and what the base paints of them"
         b = augment_pair(to_float(batch, st.device), st.cfg, gen, st.shard)
-        with autocast(st): return self.paint(st.nets['model'], views(b, gen, st.shard), st.cfg.roll_group)
+        with autocast(st): return self.paint(st.nets['model'], views(b, gen, st.shard), self.group(st))
 
     @torch.no_grad()
     def paint(self, model:Enhanced, v:dict, group:int) -> dict: # v and x_sd, x_c (B, 3, S, S), m_c
-        "The base's pictures: every driver's crop, and every source with its neighbour's motion"
-        x_s, x_d, i = small(v['x_s']), small(v['x_d']), roll_index(len(v['x_s']), group, v['x_s'].device)
-        if model.cfg.enh_ideal: return v | dict(x_sd=x_d, x_c=x_d[i], m_c=v['m_d'][i])
-        avatar, z = model.avatar(x_s, v['pose_s']), model.motion(x_d, v['pose_d'])
-        return v | dict(x_sd=model.paint(avatar, z, v['pose_d']), x_c=model.paint(avatar, z[i], v['pose_d'][i]),
-                        m_c=v['m_d'][i])
+        "The base's pictures: every driver's crop, and every source with the motion of somebody else"
+        x_d, pose_d = small(v['x_d']), v['pose_d']
+        if 'x_o' in v: x_o, pose_o, m_o = small(v['x_o']), v['pose_o'], v['m_o']
+        else: x_o, pose_o, m_o = (o[roll_index(len(o), group, o.device)] for o in (x_d, pose_d, v['m_d']))
+        if model.cfg.enh_ideal: return v | dict(x_sd=x_d, x_c=x_o, m_c=m_o)
+        avatar = model.avatar(small(v['x_s']), v['pose_s'])
+        def paint(x, pose): return model.paint(avatar, model.motion(x, pose), pose)
+        return v | dict(x_sd=paint(x_d, pose_d), x_c=paint(x_o, pose_o), m_c=m_o)
 
     def losses(self, st:State, v:dict, gen:torch.Generator) -> Losses:
         "The terms of the enhancer's loss; the critic sees both kinds of pictures"
@@ -181,6 +185,15 @@ def compare(
 _PEOPLE, _FRAMES = 300, 2  # of the default shards of stills
 _SHIPPED = {64: 'tiny-base'}  # size, and the base that the repository has
 
+def _is_prepared(
+    data:str|Path, # prepared folder, shards, or any folder of photographs
+) -> bool:
+    "Whether a folder holds a set, not photographs"
+    if not Path(data).is_dir():
+        raise FileNotFoundError(f'no folder {data}; give a prepared folder or one of photographs, or leave data empty '
+                                f'for rendered people')
+    return any((Path(data)/s).is_dir() for s in SPLITS)
+
 def find_stills(
     data:str|Path, # prepared folder, shards, or any folder of photographs; empty: rendered people
     size:int, # of the base, px
@@ -191,10 +204,7 @@ def find_stills(
     if not data:
         return make_splits(beside/f'stills-{2*size}', _PEOPLE, _FRAMES, 2*size, workers=workers, heads=1.)
     data = Path(data)
-    if not data.is_dir():
-        raise FileNotFoundError(f'no folder {data}; give a prepared folder or one of photographs, or leave data empty '
-                                f'for rendered people')
-    if any((data/s).is_dir() for s in SPLITS): return data
+    if _is_prepared(data): return data
     root = beside/f'{data.name}-{2*size}'
     report = prepare(data, root, eval_fraction=.1, workers=workers, photos=True, size=2*size, min_face=3*size//2)
     print(report)
@@ -217,11 +227,24 @@ def _base(name, size):
     if not name and size not in _SHIPPED:
         raise ValueError(f'the repository ships no base of {size} px; train one, and give its run folder as base')
     folder = model_folder(name or _SHIPPED[size])
-    if (stage := load_json(folder/'config.json').get('stage', 'base')) != 'base':
+    if (stage := read_settings(folder).get('stage', 'base')) != 'base':
         raise ValueError(f"{folder} is of stage '{stage}'; an enhancer stands on a base")
     return load_base(folder)
 
 # %% ../../nbs/mega/08_enhancer_stage.ipynb #18e85c84
+def _weights(cfg:EnhancerCfg) -> list[Entry]:
+    "The files that stage two reads"
+    return feature_weights(replace(cfg, w_face=0.)) if cfg.w_vgg else []
+
+def _sets(root, cfg, pairs):
+    "The stills to learn from, and those to measure on"
+    return open_stills(root, cfg.size), open_stills(root, cfg.size, True) if pairs else None
+
+def _check(cfg:EnhancerCfg, data:str|Path, *, pairs:int):
+    "What would stop stage two on these data; photographs are only looked at when they are prepared"
+    need(_weights(cfg))
+    if data and _is_prepared(data): _sets(Path(data), cfg, pairs)
+
 def train_hr(
     cfg:EnhancerCfg,
     data:str|Path = '', # see `find_stills`
@@ -234,12 +257,13 @@ def train_hr(
     **go, # seed, device, workers, progress: as of chapter *The loop*
 ) -> dict: # the numbers of metrics.json; empty on other processes than the first
     "Stage two from stills to held-out numbers"
-    run, clock = Path(run), time.perf_counter()
+    run, clock, device = Path(run), time.perf_counter(), go.get('device', '')
     own = None if resume and (run/'last.pt').is_file() else _base(base, cfg.size)
-    cfg = on_base(cfg, own.cfg if own else from_dict(load_json(run/'config.json'), EnhancerCfg))
-    root = find_stills(data, cfg.size, run.parent)
-    unseen = open_stills(root, cfg.size, True) if pairs else None
-    return train_stage(EnhancerStage(own, unseen), cfg, open_stills(root, cfg.size), run, pairs=pairs, clock=clock,
-                       resume=resume, **go)
+    cfg = on_base(cfg, own.cfg if own else read_config(run, EnhancerCfg))
+    check_run(cfg, run, _weights(cfg), device=device, resume=resume)
+    with first_alone(device): root = find_stills(data, cfg.size, run.parent)
+    stills, unseen = _sets(root, cfg, pairs)
+    return train_stage(EnhancerStage(own, unseen), cfg, stills, run, pairs=pairs, clock=clock, resume=resume, **go)
 
-REGISTERED = Registered(EnhancerCfg, enhancer_presets, train_hr, load_enhanced)
+REGISTERED = Registered(EnhancerCfg, enhancer_presets, train_hr, _check, load_enhanced)
+

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 # %% ../../nbs/mega/04_g2d.ipynb #d6e9d150
 from .config import BaseCfg
-from ..nets.layers import conv, Head, ResBlock
+from ..nets.layers import conv, Head, ResBlock, run_blocks
 
 # %% ../../nbs/mega/04_g2d.ipynb #9f97c575
 def relief(
@@ -52,7 +52,7 @@ class G2d(nn.Module):
             raise ValueError(f'g2d_ups: {len(cfg.g2d_ups)} doublings lead from the volume\'s {cfg.vol_size} px to '
                              f'{reached} px, not to '
                              f'size={cfg.size}; give as many as app_widths has halvings')
-        block = partial(ResBlock, 2, groups=cfg.groups, skip3x3=cfg.skip3x3)
+        self.checkpoint, block = cfg.checkpoint, partial(ResBlock, 2, groups=cfg.groups, skip3x3=cfg.skip3x3)
         self.columns = conv(2, cfg.vol_ch*cfg.vol_depth, w, 1, sn=True)
         self.blocks = nn.Sequential(*(block(w, w) for _ in range(cfg.g2d_blocks)))
         self.ups = nn.Sequential(*(block(i, o, factors=(2, 2)) for i, o in zip((w, *cfg.g2d_ups), cfg.g2d_ups)))
@@ -62,4 +62,5 @@ class G2d(nn.Module):
         self,
         v:Tensor, # (B, C, D, H, W) features in the driver's camera
     ) -> Tensor: # (B, 3, size, size) in [0, 1]
-        return self.head(self.ups(self.blocks(self.columns(project(v))))).float().sigmoid()
+        x = run_blocks((*self.blocks, *self.ups), self.columns(project(v)), checkpoint=self.checkpoint)
+        return self.head(x).float().sigmoid()

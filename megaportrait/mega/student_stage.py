@@ -17,16 +17,17 @@ from ..core import pose as P
 from ..core.files import load_json, save_json
 from ..core.shipped import model_folder, open_model, save_model
 from ..data.augment import colour_jitter, draw_move, move
-from ..data.clips import ClipSet, held_out
+from ..data.clips import ClipSet, open_sets
 from ..data.pairs import frames_of, single, to_float
 from ..data.synthetic import find_data
 from ..losses.critic import Discriminator
 from ..losses.perceptual import feature_loss, load_face_net, UnitVgg, VGG_WEIGHTS
 from ..measure.metrics import csim, psnr
-from ..train.run import load, Registered, train_stage
+from ..core.weights import need
+from ..train.run import check_run, load, Registered, train_stage
 from ..train.stage import adversarial_on, adversarial_terms, autocast, Losses, PairStage
-from ..train.state import processes, State
-from .base_stage import picture_nets, picture_terms
+from ..train.state import first_alone, processes, State
+from .base_stage import picture_nets, picture_terms, picture_weights
 from .student import SPADE, Student, student_presets, StudentCfg
 
 # %% ../../nbs/mega/10_student_stage.ipynb #4c904696
@@ -53,9 +54,8 @@ class Teacher(nn.Module):
         x_d:Tensor, # (B, 3, H, W) in [0, 1]
         pose_d:Tensor, # (B, 4, 4)
     ) -> Tensor: # (B, 3, H, W) in [0, 1]
-        with torch.no_grad():
-            return F.interpolate(self.model.drive(self.avatars[k], self.see(x_d), pose_d).float(), x_d.shape[2:],
-                                 mode='area')
+        with torch.no_grad(): y = self.model.drive(self.avatars[k], self.see(x_d), pose_d)
+        return F.interpolate(y.float(), x_d.shape[2:], mode='area')
 
 def open_teacher(
     base:str|Path, # run folder or name of shipped weights; empty: tiny-base, if that fits
@@ -72,19 +72,22 @@ def open_teacher(
                          f"is of {cfg.size}: take the preset that the base was trained with")
     return model
 
+def _avatars(clips, n):
+    "Names of people, evenly spread; two have to be left to drive"
+    names = list(clips.identities)
+    if n > len(names) - 2:
+        raise ValueError(f'n_avatars={n}, but {clips.root/clips.split} has {len(names)} people, two of whom have to '
+                         f'drive: take fewer avatars or more people')
+    return [names[k*len(names)//n] for k in range(n)]
+
 def find_people(
     clips:ClipSet,
     n:int,
     size:int, # px
 ) -> dict: # name to picture (1, 3, H, W) in [0, 1] and pose (1, 4, 4)
     "People of a set, evenly spread, each in the frame in which it faces us most"
-    names = list(clips.identities)
-    if n > len(names) - 2:
-        raise ValueError(f'n_avatars={n}, but {clips.root/clips.split} has {len(names)} people, two of whom have to '
-                         f'drive: take fewer avatars or more people')
     found = {}
-    for k in range(n):
-        name = names[k*len(names)//n]
+    for name in _avatars(clips, n):
         c = clips[clips.identities[name][0]]
         t = int(P.geodesic(torch.eye(3).expand(c.frames, 3, 3), P.split(c.pose)[1]).argmin())
         found[name] = c.frame(t, size)[None].float()/255, c.pose[t][None]
@@ -120,9 +123,10 @@ class StudentStage(PairStage):
         "Drivers, avatars, and what the teacher makes of them"
         o, (rank, world) = single(to_float(batch, st.device)), st.shard
         n = len(o['x'])
-        M, k = draw_move(n*world, gen, *_MOVE)[rank*n:][:n], torch.randint(len(self.teacher.names), (n*world,),
-            generator=gen)[rank*n:][:n].to(st.device)
-        x, pose = move(o['x'], M.to(o['x'])), M.to(o['x']) @ o['pose']
+        mine = slice(rank*n, (rank + 1)*n)
+        M = draw_move(n*world, gen, *_MOVE)[mine].to(o['x'])
+        k = torch.randint(len(self.teacher.names), (n*world,), generator=gen)[mine].to(st.device)
+        x, pose = move(o['x'], M), M @ o['pose']
         seen = colour_jitter(x, st.cfg.jitter_motion, gen, grey_p=st.cfg.grey_p, shard=st.shard)
         return dict(x=seen, i=self.first + k, x_d=self.teacher(k, x, pose), m_d=None, pose_d=pose)
 
@@ -139,8 +143,8 @@ class StudentStage(PairStage):
         x, pose = o['x'][:8], o['pose'][:8]
         for k in range(min(2, len(self.teacher.names))):
             k = torch.full((len(x),), k, device=st.device)
-            with torch.no_grad(), autocast(st):
-                rows += [list(self.teacher(k, x, pose)), list(st.ema(x, self.first + k))]
+            with torch.no_grad(), autocast(st): made = self.teacher(k, x, pose), st.ema(x, self.first + k)
+            rows += map(list, made)
         return [list(x), *rows]
 
     def save(self, folder:Path, st:State):
@@ -159,9 +163,8 @@ def _drivers_of(
     n:int, # at most
 ) -> tuple[Tensor, Tensor]: # (N, 3, H, W) in [0, 1] and poses (N, 4, 4)
     "Frames spread evenly over a set"
-    x, pose = frames_of(clips, size)
-    at = torch.linspace(0, len(x) - 1, min(n, len(x))).round().long()
-    return x[at].float()/255, pose[at]
+    x, pose = frames_of(clips, size, total=n)
+    return x.float()/255, pose
 
 @torch.no_grad()
 def student_pictures(
@@ -202,8 +205,8 @@ def _measure_student(
                       for j in range(m)])[at]
     x_s, pose_s, net = teacher.x_s.cpu()[at], teacher.pose_s.cpu()[at], load_face_net()
     against = {'': out, '_mean_picture': mean, '_source_picture': x_s}
-    found = {f'psnr{a}': psnr(v, target).mean().item()
-             for a, v in against.items()} | {f'face_distance{a}': apart(v, target) for a, v in against.items()}
+    found = {f'psnr{a}': psnr(v, target).mean().item() for a, v in against.items()}
+    found |= {f'face_distance{a}': apart(v, target) for a, v in against.items()}
     for a, v in (('', out), ('_teacher', target)):
         for b, other in (('avatar', (x_s, pose_s)), ('driver', (x, pose)), ('chance', (x.roll(1, 0), pose.roll(1, 0)))):
             found[f'csim_{b}{a}'] = csim(net, v, pose, *other).mean().item()
@@ -212,10 +215,9 @@ def _measure_student(
 # %% ../../nbs/mega/10_student_stage.ipynb #5b7d5ea6
 def _names(folder):
     path = Path(folder)/'avatars.json'
-    if not path.is_file():
-        raise FileNotFoundError(f'{path} is missing, which names the avatars of the student beside it; copy it there '
-                                f'or train again')
-    return tuple(load_json(path)['names'])
+    if path.is_file(): return tuple(load_json(path)['names'])
+    raise FileNotFoundError(f'{path} is missing, which names the avatars of the student beside it; copy it there or '
+                            f'train again')
 
 def load_student(
     folder:str|Path, # a run folder
@@ -224,18 +226,23 @@ def load_student(
     "A trained student with its names, ready for use"
     return open_model(folder, StudentCfg, lambda cfg: Student(cfg, _names(model_folder(folder))), device)
 
-def _distil(cfg, run, model, people, start, data, pairs, clock, **go):
+def _check(cfg:StudentCfg, data:str|Path, *, pairs:int):
+    "What would stop stage three on these data"
+    need(picture_weights(cfg))
+    if data: _avatars(open_sets(data, pairs > 0)[0], cfg.n_avatars)
+
+def _distil(cfg, run, model, people, start, data, pairs, clock, resume=True, **go):
     "Teach a student, or newcomers to one, and measure on drivers that training did not see"
-    root = find_data(data, cfg.size, run.parent)
-    clips = ClipSet(root, 'train')
+    cfg = replace(cfg, n_avatars=(len(start.names) if start else 0) + (len(people) if people else cfg.n_avatars))
+    check_run(cfg, run, picture_weights(cfg), device=go['device'], resume=resume)
+    with first_alone(go['device']): root = find_data(data, cfg.size, run.parent)
+    clips, unseen = open_sets(root, pairs > 0)
     people = people or find_people(clips, cfg.n_avatars, cfg.size)
     if not start and (run/'avatars.json').is_file() and _names(run) != tuple(people):
-        raise ValueError(f'{run} holds a student of {", ".join(_names(run))}: continue with those, or choose another '
-                         f'run folder')
+        raise ValueError(f'{run} holds a student of {", ".join(_names(run))}: continue with those, or take another run')
     drivers = Drivers(clips, tuple(people))
-    stage = StudentStage(Teacher(model, people), start, held_out(root), drivers)
-    cfg = replace(cfg, n_avatars=stage.first + len(people))
-    return train_stage(stage, cfg, drivers, run, pairs=pairs, clock=clock, **({'resume': True} | go))
+    stage = StudentStage(Teacher(model, people), start, unseen, drivers)
+    return train_stage(stage, cfg, drivers, run, pairs=pairs, clock=clock, resume=resume, **go)
 
 def train_student(
     cfg:StudentCfg,
@@ -250,12 +257,10 @@ def train_student(
     **go, # seed, resume, workers, progress: as of chapter *The loop*
 ) -> dict: # the numbers of metrics.json; empty on other processes than the first
     "Stage three from data to held-out numbers"
-    clock, model = time.perf_counter(), open_teacher(base, cfg,
-                                                     # first: what does not fit should not wait for data
-                                                     processes(device)[0])
+    clock, model = time.perf_counter(), open_teacher(base, cfg, processes(device)[0])
     return _distil(cfg, Path(run), model, people, None, data, pairs, clock, device=device, **go)
 
-REGISTERED = Registered(StudentCfg, student_presets, train_student, load_student)
+REGISTERED = Registered(StudentCfg, student_presets, train_student, _check, load_student)
 
 # %% ../../nbs/mega/10_student_stage.ipynb #294b7b80
 def grow(

@@ -42,9 +42,11 @@ def _tracked(
         raise ValueError(f'the tracker finds no face in {lost} of {len(x)} pictures: pass {name}')
     return seen.landmarks.to(x)
 
+_TURN = 1.2 # how far landmarks are turned, so that the picture looks turned as it should
+
 class Carrier(nn.Module):
     "Carries the pixels of a photograph along landmarks"
-    needs_photo, needs_landmarks = True, True
+    needs_photo, needs_landmarks, turn = True, True, _TURN
 
     def __init__(self,
         size:int = 256, # side of the pictures, px
@@ -54,7 +56,7 @@ class Carrier(nn.Module):
         self.in_size = self.out_size = size
         self.points = points
         self.cfg = PortraitCfg(size=size, prior_points=points, flow_widths=(), refine_widths=(), steps=1)
-        self.dark = nn.Parameter(torch.tensor(.22)) # brightness of an unknown mouth
+        self.dark = nn.Parameter(torch.tensor(.12)) # brightness of an unknown mouth
 
     def avatar(self,
         x_s:Tensor, # (B, 3, S, S) in [0, 1]
@@ -72,7 +74,7 @@ class Carrier(nn.Module):
         rest:Resting|None = None, # the driver at rest; None: from these frames
     ) -> Tensor: # (T, 478, 3)
         "The source's landmarks with the driver's motion"
-        return transfer(avatar.marks, avatar.pose, marks, pose, reference, rest)
+        return transfer(avatar.marks, avatar.pose, marks, pose, reference, rest, self.turn)
 
     def drive(self,
         avatar:Portrait, # of one source for all frames, or of one for each
@@ -88,7 +90,7 @@ class Carrier(nn.Module):
     def single(self, a:Portrait, marks:Tensor, pose:Tensor) -> Tensor:
         "Landmarks of sources driven by single frames"
         one = ((o[i:i + 1] for o in (a.marks, a.pose, marks, pose)) for i in range(len(a)))
-        return torch.cat([transfer(*o) for o in one])
+        return torch.cat([transfer(*o, turn=self.turn) for o in one])
 
     def prior(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> tuple[Tensor, Tensor]:
         "What landmarks tell: flow (B, S, S, 2), bare (B, 1, S, S)"

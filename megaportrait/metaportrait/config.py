@@ -44,7 +44,7 @@ class PortraitCfg(PairCfg):
 
 # %% ../../nbs/metaportrait/03_config.ipynb #b61b97b7
 _CORES = dict(groups=4, flow_stop=1, z_dim=64, w_pixel=10., w_warp=3., w_vgg=0., w_id=.5,
-              w_eyes=30., w_mouth=30., w_points=5., w_keep=.3, percept='face', percept_width=16, percept_scales=2,
+              w_eyes=30., w_mouth=30., w_points=5., w_keep=.05, percept='face', percept_width=16, percept_scales=2,
               disc_width=12, disc_strides=(2, 2, 1), adv_from=1., roll_group=2, bs=8,
               jitter=(.25, .2, .3, .1), lr=2e-3, betas=(.9, .99), ema=.995, warmup=50, clip=1., prior_points=160)
 

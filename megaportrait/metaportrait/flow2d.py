@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from ..data.points import EYE_RINGS, MOUTH_RING
 from .config import PortraitCfg
-from ..nets.warp import carry
+from .landmark_flow import facing
 from ..nets.layers import conv, norm, resample
+from ..nets.warp import carry, identity_grid
 
 # %% ../../nbs/metaportrait/05_flow2d.ipynb #82d493cb
 _OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
@@ -75,6 +76,17 @@ class Carried:
     hidden:Tensor # (B, 1, S, S) in (0, 1): how little it is to be trusted
     maps:Tensor   # (B, 4, S, S) drawing of the face as it should be
 
+def _free(
+    marks:Tensor, # (B, 478, 3) as they should be
+    size:int, # S, px
+    reach:float = .08, # crop units
+) -> Tensor: # (B, S, S, 1) in [0, 1]
+    "Where a flow may differ from the landmarks': not near those that face the viewer"
+    p, seen = identity_grid((1, size, size), marks.device)[0, 0, ..., :2].reshape(1, -1, 2), facing(marks) > .1
+    d2 = torch.cdist(p.expand(len(marks), -1, -1).to(marks), marks[:, :468, :2]).square()
+    near = torch.exp(-d2/reach**2)*seen[:, None]
+    return (1 - near.amax(-1)).view(-1, size, size, 1)
+
 class FlowNet(nn.Module):
     "Residual flow and occlusion"
     def __init__(self, cfg:PortraitCfg):
@@ -103,11 +115,11 @@ class FlowNet(nn.Module):
             skips.append(h)
             h = block(h)
         z = F.normalize(self.code(h.mean((2, 3))), dim=1)
-        idle = len(self.up) - 2
+        idle, free = len(self.up) - 2, _free(marks_d, S)
         flow, heads, sizes = prior, [None]*idle + [self.coarse, self.fine], [0.]*idle + [.2, .05]
         for block, head, size in zip(self.up, heads, sizes):
             h = block(torch.cat([resample(h, (2, 2)), skips.pop()], 1), z)
             if head is not None:
                 o = F.interpolate(head(h), (S, S), mode='bilinear', align_corners=False)
-                flow = flow + size*o[:, :2].movedim(1, -1)
+                flow = flow + size*free*o[:, :2].movedim(1, -1)
         return Carried(flow, carry(x_s, flow), o[:, 2:].sigmoid(), maps)

@@ -7,6 +7,7 @@ __all__ = ['prior_flow', 'paint_mouth']
 
 # %% ../../nbs/metaportrait/01_openings.ipynb #717ebc7e
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from ..data.points import EYE_RINGS, MOUTH_RING
 from .landmark_flow import landmark_flow
@@ -25,6 +26,11 @@ def _frame(marks, ring, p):
     down = torch.stack([-e[..., 1], e[..., 0]], -1)
     u = ((p - a)*e).sum(-1)/((b - a)*e).sum(-1).clamp_min(1e-6)
     return u, ((p - a)*down).sum(-1), down
+
+def _position(marks, ring, u, v):
+    "The place (B, N, 2) at u, v"
+    a, b = marks[:, [ring[0]], :2], marks[:, [ring[len(ring)//2]], :2]
+    return a + u[..., None]*(b - a) + v[..., None]*_frame(marks, ring, a)[2]
 
 def _height(marks, ring, edge, u):
     "v of an edge at each u (B, N)"
@@ -50,22 +56,40 @@ def _inside(o):
     return torch.minimum(v - up, low - v).where((u > 0) & (u < 1), -1.)
 
 # %% ../../nbs/metaportrait/01_openings.ipynb #24493835
-# crop units: a place that crosses an edge goes so far beyond it; less at upper eyelids, whose lashes belong there
-_MARGIN = {MOUTH_RING: (.012, .012)} | {ring: (.004, .02) for ring in EYE_RINGS}
-_WITHIN = .004 # and so far inside
+_PARTED, _WITHIN = .008, .004 # crop units: the least gap of what is open; how far inside a place lies at least
+_EDGE = {MOUTH_RING: (.016, .016)} | {ring: (.004, .02) for ring in EYE_RINGS} # how broad an upper and a lower edge is
 
-def _to_side(place, p, marks_s, marks_d, ring):
-    "Places (B, N, 2) on the same side of an opening as their pixels; how far inside these lie, how much it widens"
-    want, (u, v, up, low) = _opening_at(marks_d, ring, p), _opening_at(marks_s, ring, place)
-    is_in, was_in = _inside(want), _inside((u, v, up, low))
-    above = want[1] < (want[2] + want[3])/2
-    out = torch.where(above, up - _MARGIN[ring][0], low + _MARGIN[ring][1]) - v
-    mid = (up + low)/2
-    into = torch.minimum(torch.maximum(v, torch.minimum(up + _WITHIN, mid)), torch.maximum(low - _WITHIN, mid)) - v
-    near = (want[0] > 0) & (want[0] < 1)
-    step = torch.where(near & (is_in <= 0) & (was_in > 0), out, torch.where(is_in > 0, into, torch.zeros_like(v)))
-    down = _frame(marks_s, ring, place[:, :1])[2]
-    return place + step[..., None]*down, is_in, want[3] - want[2] - 1.5*(low - up)
+def _outside(ring, was, above, gap):
+    "v (B, N) of places outside of an opening whose gap becomes `gap`: above it or below, off its edges if it closes"
+    u, v, up, low = was
+    far, closes = torch.where(above, up - v, v - low), low - up - gap
+    broad = torch.where(above, *_EDGE[ring]) + .25*(closes - .06).clamp_min(0)*~above # a wide mouth is not well seen
+    keep = broad*(closes/.02).clamp(0, 1) + 1e-4
+    far = torch.where(far < 2*keep, keep + far.clamp_min(0).square()/(4*keep), far)
+    return torch.where(above, up - far, low + far)
+
+def _keep_eye(place, p, marks_s, marks_d, ring):
+    "Places (B, N, 2) on the same side of the eyelids as their pixels"
+    (u, v, up, low), was = _opening_at(marks_d, ring, p), _opening_at(marks_s, ring, place)
+    deep, gap, eye = v - up, low - up, (u > 0) & (u < 1)
+    middle = (was[2] + was[3])/2
+    into = torch.minimum(torch.maximum(was[1], torch.minimum(was[2] + _WITHIN, middle)),
+                         torch.maximum(was[3] - _WITHIN, middle))
+    inside = (gap > _PARTED) & (deep > 0) & (deep < gap)
+    at = torch.where(inside, into, _outside(ring, was, deep < gap/2, gap))
+    return _position(marks_s, ring, was[0], at).where(eye[..., None], place)
+
+def _keep_mouth(place, p, marks_s, marks_d, size):
+    "Places (B, N, 2) with lips on lips and teeth where they were; bare (B, N): inside that the source does not show"
+    (u, v, up, low), was = _opening_at(marks_d, MOUTH_RING, p), _opening_at(marks_s, MOUTH_RING, place)
+    deep, gap, (up_s, low_s) = v - up, low - up, (_height(marks_s, MOUTH_RING, e, u) for e in _edges(MOUTH_RING))
+    own, mouth = (low_s - up_s).clamp_min(0), (u > 0) & (u < 1)
+    inside = mouth & (gap > _PARTED) & (deep > 0) & (deep < gap)
+    teeth = up_s + torch.minimum(deep + _WITHIN, torch.maximum(own - _WITHIN, own/2))
+    at = torch.where(inside, u, was[0]), torch.where(inside, teeth, _outside(MOUTH_RING, was, deep < gap/2, gap))
+    soft = torch.minimum(deep, gap - deep)*size/2 + .5
+    bare = soft.clamp(0, 1)*((torch.minimum(deep, gap) - own)*100).clamp(0, 1)*(gap/_PARTED - 1).clamp(0, 1)*mouth
+    return _position(marks_s, MOUTH_RING, *at).where(mouth[..., None], place), bare
 
 def _keep_sides(
     flow:Tensor, # (B, S, S, 2) of `landmark_flow`
@@ -76,9 +100,8 @@ def _keep_sides(
     B, S = flow.shape[:2]
     p = identity_grid((1, S, S), flow.device)[0, 0, ..., :2].reshape(1, -1, 2).expand(B, -1, -1)
     place = p + flow.reshape(B, -1, 2)
-    for ring in EYE_RINGS: place, _, _ = _to_side(place, p, marks_s, marks_d, ring)
-    place, is_in, wider = _to_side(place, p, marks_s, marks_d, MOUTH_RING)
-    bare = (is_in*S/2 + .5).clamp(0, 1)*(wider/.02).clamp(0, 1)
+    for ring in EYE_RINGS: place = _keep_eye(place, p, marks_s, marks_d, ring)
+    place, bare = _keep_mouth(place, p, marks_s, marks_d, S)
     return (place - p).view_as(flow), bare.view(B, 1, S, S)
 
 @torch.no_grad()
@@ -95,13 +118,44 @@ def prior_flow(
     return _keep_sides(landmark_flow(marks_s, marks_d, pose_s, pose_d, size, n, points), marks_s, marks_d)
 
 # %% ../../nbs/metaportrait/01_openings.ipynb #8fe6ec52
+_SKIN, _LIPS = (205, 425, 50, 280, 199, 200, 18, 164), (0, 17, 37, 267, 84, 314) # where their colours are looked up
+_TOOTH = .085, .075 # height and width, of E
+
+def _colour(x, marks, points):
+    "Median colour (B, 3, 1) of a picture at some landmarks"
+    at = F.grid_sample(x, marks[:, None, list(points), :2].to(x), padding_mode='border', align_corners=False)
+    return at[:, :, 0].median(-1).values[..., None]
+
+def _ramp(x, a, b):
+    "0 below a, 1 above b, smooth between"
+    t = ((x - a)/(b - a)).clamp(0, 1)
+    return t*t*(3 - 2*t)
+
+def _teeth(opening, unit, width, size):
+    "How much (B, N) of each pixel is tooth, and how bright that is"
+    u, v, up, low = opening
+    deep, side, pixel = (v - up)/unit, (2*u - 1).abs().clamp(max=1), 2/size/unit
+    long = (.7*(low - up)/unit).clamp(max=_TOOTH[0])*(1 - .3*side**2)
+    at = (u - .5)*width/unit*(1 + .35*side**2)/_TOOTH[1] # in teeth from the middle, narrower where the arch turns away
+    gap = torch.exp(-.5*((at - at.round())*_TOOTH[1]/(1.2*pixel)).square())*(pixel < .025)
+    bright = (1 - .6*side**2)*(.72 + .28*_ramp(deep, 0., .04))*(1 - .22*gap)
+    return ((long - deep)/pixel + .5).clamp(0, 1), bright
+
 def paint_mouth(
     x:Tensor, # (B, 3, S, S) carried
     bare:Tensor, # (B, 1, S, S) of `prior_flow`
     marks_d:Tensor, # (B, 478, 3)
-    dark:float = .22, # brightness of the inside, of the lips'
+    dark:float = .12, # brightness of the inside, of the lips'
 ) -> Tensor: # (B, 3, S, S)
-    "Darkness where the inside of the mouth is not known"
-    lips = (x*bare).sum((2, 3), keepdim=True)/bare.sum((2, 3), keepdim=True).clamp_min(1e-3)
-    soft = torch.nn.functional.avg_pool2d(bare, 3, 1, 1)
-    return x*(1 - soft) + dark*lips*soft
+    "Teeth, dark and tongue where the inside of the mouth is not known"
+    B, _, S, _ = x.shape
+    p = identity_grid((1, S, S), x.device)[0, 0, ..., :2].reshape(1, -1, 2).expand(B, -1, -1)
+    u, v, up, low = opening = _opening_at(marks_d, MOUTH_RING, p)
+    unit, width = ((marks_d[:, [a], :2] - marks_d[:, [b], :2]).norm(dim=-1) for a, b in ((33, 263), (78, 308)))
+    skin, lips = (_colour(x, marks_d, o) for o in (_SKIN, _LIPS))
+    tooth, bright = _teeth(opening, unit, width, S)
+    tongue = _ramp((v - up)/(low - up).clamp_min(1e-4), .5, 1.)*_ramp((low - up)/unit, .06, .2)*(1 - (2*u - 1)**2)
+    inner = lips*(dark + (.45 - dark)*tongue.clamp_min(0))[:, None]
+    white = 1.12*torch.lerp(skin.mean(1, keepdim=True), skin, .3)*bright[:, None]
+    inner, soft = (inner + (white - inner)*tooth[:, None]).view_as(x), F.avg_pool2d(bare, 3, 1, 1)
+    return (x + (inner - x)*soft).clamp(0, 1)

@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from ..core.shipped import save_model
+from ..core.shipped import label_nets, save_model
+from ..core.weights import Entry, need
 from ..data.augment import augment_pair
-from ..data.clips import ClipSet, held_out
+from ..data.clips import ClipSet, open_sets
 from ..data.face import flip_index
 from ..data.pairs import PairDataset, to_float
 from ..data.people import make_motion, sample_drivers, sample_identity
@@ -21,7 +22,7 @@ from ..data.render import LANDMARKS, render
 from ..data.synthetic import find_data
 from ..losses.critic import Discriminator
 from ..losses.gaze import eye_patches
-from ..losses.perceptual import load_face_net, mouth_patch, Perceptual, pixel_loss
+from ..losses.perceptual import feature_weights, load_face_net, mouth_patch, Perceptual, pixel_loss
 from ..measure.evaluate import cross_people
 from ..measure.metrics import csim, psnr
 from .carrier import Carrier
@@ -29,9 +30,9 @@ from .config import portrait_presets, PortraitCfg
 from .refine import face_vector, load_portrait, MetaPortrait
 from .transfer import head_shape, resting, transfer
 from ..nets.warp import carry
-from ..train.run import Registered, train_stage
+from ..train.run import check_run, Registered, train_stage
 from ..train.stage import adversarial_on, adversarial_terms, autocast, Losses, PairStage
-from ..train.state import State
+from ..train.state import first_alone, State
 
 # %% ../../nbs/metaportrait/07_portrait_stage.ipynb #bbe3d58e
 def _pyramid_loss(
@@ -186,6 +187,15 @@ def _measure_cross(
                        flow_error_copy_source=_point_loss(torch.zeros_like(flow), at[0], at[2]).item()*128)
 
 # %% ../../nbs/metaportrait/07_portrait_stage.ipynb #9a254156
+def _weights(cfg:PortraitCfg) -> list[Entry]:
+    "The files that training reads"
+    return [label_nets['face']] + (feature_weights(cfg) if cfg.w_vgg or cfg.w_face else [])
+
+def _check(cfg:PortraitCfg, data:str|Path, *, pairs:int):
+    "What would stop a training on these data"
+    need(_weights(cfg))
+    if data: open_sets(data, pairs > 0)
+
 def train_portrait(
     cfg:PortraitCfg,
     data:str|Path = '', # prepared folder with landmarks; empty: synthetic people
@@ -196,8 +206,11 @@ def train_portrait(
     **go, # seed, device, resume, workers, progress: as of chapter *The loop*
 ) -> dict: # the numbers of metrics.json; empty on other processes than the first
     "MetaPortrait from data to held-out numbers"
-    root = find_data(data, cfg.size, Path(run).parent)
-    clips, unseen = ClipSet(root, 'train'), held_out(root) if pairs else None
-    return train_stage(PortraitStage(unseen), cfg, clips, run, pairs=pairs, **({'resume': True} | go))
+    go = dict(resume=True, device='') | go
+    check_run(cfg, run, _weights(cfg), device=go['device'], resume=go['resume'])
+    with first_alone(go['device']): root = find_data(data, cfg.size, Path(run).parent)
+    clips, unseen = open_sets(root, pairs > 0)
+    return train_stage(PortraitStage(unseen), cfg, clips, run, pairs=pairs, **go)
 
-REGISTERED = Registered(PortraitCfg, portrait_presets, train_portrait, load_portrait, 'mp64')
+REGISTERED = Registered(PortraitCfg, portrait_presets, train_portrait, _check, load_portrait, 'mp64')
+

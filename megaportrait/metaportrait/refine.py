@@ -16,7 +16,7 @@ from .carrier import Carrier, Portrait
 from .config import PortraitCfg
 from .flow2d import Carried, FlowNet, halve, Modulated
 from ..nets.warp import carry
-from .openings import prior_flow
+from .openings import paint_mouth, prior_flow
 from ..nets.layers import conv, resample
 
 # %% ../../nbs/metaportrait/06_refine.ipynb #df5b5e85
@@ -64,8 +64,7 @@ class _Refiner(nn.Module):
             h = self.block[k](self.enter[k](torch.cat([carry(pyramid[k], flow), F.avg_pool2d(told, n), h], 1)), who)
             if k: h = resample(h, (2, 2))
         o = self.out(F.silu(h))
-        share = torch.maximum((o[:, 3:] + 3*(2*c.hidden - 1)*(c.hidden > .5)).sigmoid(), .9*bare)
-        return o[:, :3].sigmoid(), share
+        return o[:, :3].sigmoid(), (o[:, 3:] + 3*(2*c.hidden - 1)*(c.hidden > .5)).sigmoid()
 
 # %% ../../nbs/metaportrait/06_refine.ipynb #cf07e5d2
 class MetaPortrait(Carrier):
@@ -88,8 +87,8 @@ class MetaPortrait(Carrier):
         prior, bare = self.prior(Portrait(x_s, pose_s, marks_s), marks_d, pose_d)
         c = self.flow(x_s, marks_s, marks_d, prior, bare)
         paint, share = self.refine(x_s, c, bare, face_vector(x_s, pose_s) if who is None else who)
-        dark = self.dark*c.image*bare + (1 - bare)*c.image # where nothing is learned yet, a dark mouth
-        return dict(image=dark + share*(paint - dark), carried=c, share=share, bare=bare, prior=prior)
+        plain = paint_mouth(c.image, bare, marks_d, self.dark) # as of the untrained animator
+        return dict(image=plain + share*(paint - plain), carried=c, share=share, bare=bare, prior=prior)
 
     def paint(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> Tensor:
         return self(a.x, a.marks, marks_d, a.pose, pose_d)['image']

@@ -7,6 +7,7 @@ __all__ = ['head_shape', 'Resting', 'resting', 'transfer']
 
 # %% ../../nbs/metaportrait/02_transfer.ipynb #7adc7d1b
 from dataclasses import dataclass
+from functools import lru_cache
 import torch
 from torch import Tensor
 from ..core import pose as P
@@ -115,6 +116,22 @@ def _look(shape, ring, iris):
 
 def _eye_width(shape, ring): return (shape[ring[0]] - shape[ring[8]]).norm()
 
+_WIDE = .06 # gap of lips, 16 cm, beyond which a single picture does not tell what they are like when they rest
+
+@lru_cache
+def _around_mouth():
+    "How much (478, 1) each point of a face depends on the mouth: lips wholly, jaw and chin likewise, cheeks less"
+    m = torch.as_tensor(canonical_mesh()).float()
+    far = (m - m[[13, 14]].mean(0))[:, :2].norm(dim=1)
+    forward = ((m[234, 2] - m[:, 2])/(m[234, 2] - m[152, 2])).clamp(0, 1)
+    jaw = forward*((m[:, 1] - m[14, 1])/.1).clamp(0, 1)
+    return torch.maximum(((.45 - far)/.2).clamp(0, 1), jaw)[:, None]
+
+def _calm(shape):
+    "A face (478, 3) as it would be without shouting: around a mouth that is wide open, the mean face"
+    wide = ((shape[14, 1] - shape[13, 1])/_WIDE - 1).clamp(0, 1)
+    return shape + wide*_around_mouth().to(shape)*(_mean(shape) - shape)
+
 def _expressions(
     source:Tensor, # (478, 3) `head_shape` of the source
     driver:Tensor, # (T, 478, 3) of the driver
@@ -122,7 +139,7 @@ def _expressions(
     reference:int|None = None, # the driver's frame from which it changes; None: absolute
 ) -> Tensor: # (T, 478, 3) the source's shape with the driver's expressions
     "In the head's frame: who it is from one, what it does from the other"
-    base = rest.shape if reference is None else driver[reference]
+    base, source = (rest.shape, _calm(source)) if reference is None else (driver[reference], source)
     out = source + driver - base
     gap = _gaps(driver, MOUTH_RING)
     if reference is None: gap = (gap - rest.lips).clamp_min(0)
@@ -142,6 +159,11 @@ def _expressions(
 
 _TOUCH = .006 # lips nearer than that are shut, 16 cm: what is left of the tracker's jitter
 
+def _turn_more(pose_s, pose_d, share):
+    "Poses (T, 4, 4) whose head is turned away from the source's by `share` of what it was"
+    (s, R, t), R_s = P.split(pose_d), P.split(pose_s)[1]
+    return P.similarity(P.rotation(*(share*o for o in P.angles(R @ R_s.mT))) @ R_s, s, t)
+
 def transfer(
     marks_s:Tensor, # (1, 478, 3) of the source, crop coordinates
     pose_s:Tensor, # (1, 4, 4) of the source
@@ -149,9 +171,10 @@ def transfer(
     pose_d:Tensor, # (T, 4, 4) as the head shall be: the driver's, or as relative motion makes it
     reference:int|None = None, # the driver's frame from which expressions change; None: absolute
     rest:Resting|None = None, # of the driver; None: from these frames
+    turn:float = 1., # how far the head turns away from the source's pose, as a part of what it should
 ) -> Tensor: # (T, 478, 3) crop coordinates
     "Landmarks of the source with the driver's motion"
     shape = head_shape(marks_d)
     moved = _expressions(head_shape(marks_s)[0], shape, rest or resting(shape), reference)
     fit = _head_pose(marks_s)
-    return P.apply(pose_d @ P.invert(pose_s) @ fit, moved)
+    return P.apply(_turn_more(pose_s, pose_d, turn) @ P.invert(pose_s) @ fit, moved)

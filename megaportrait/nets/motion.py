@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from ..core.pose import angles, apply, from_9d, split
+from ..core.sampling import sample_affine
 from .resnet import resnet
 
 # %% ../../nbs/nets/03_motion.ipynb #d8500aa8
@@ -35,8 +36,7 @@ def motion_crop(
 ) -> Tensor: # (B, 3, size, size) in [0, 1]
     "What E_mtn gets to see: the face, upright and centred; black beyond the picture's rim"
     x = F.avg_pool2d(x, max(1, int(x.shape[-1]/zoom/size)))  # average, then sample: no moiré from large pictures
-    grid = F.affine_grid(_crop_map(pose, zoom).to(x), [len(x), 3, size, size], align_corners=False)
-    return F.grid_sample(x, grid, align_corners=False)
+    return sample_affine(x, _crop_map(pose.float(), zoom), (size, size))
 
 # %% ../../nbs/nets/03_motion.ipynb #3efc6d7e
 class PoseNet(nn.Module):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from ..core.pose import apply, invert, similarity, split
-from .layers import full_precision
+from ..core.sampling import full_precision
 
 # %% ../../nbs/nets/02_warp.ipynb #0df6533c
 def identity_grid(

@@ -6,8 +6,8 @@
 __all__ = ['train']
 
 # %% ../../nbs/train/03_loop.ipynb #d7f7cb59
-import contextlib, json, math, resource, signal, threading, time
-from collections.abc import Iterator
+import contextlib, json, math, os, resource, signal, threading, time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 import torch
 from tqdm import tqdm
@@ -15,8 +15,10 @@ from ..core.config import to_dict, TrainCfg
 from ..core.curves import read_log
 from ..core.files import atomic_write, save_json
 from ..core.viz import save_grid
+from ..core.workers import readers
 from .optim import cosine, ema_update
-from .state import anywhere, load_checkpoint, new_state, processes, save_checkpoint, State
+from .state import (
+    anywhere, check_alike, load_checkpoint, meet, new_state, processes, save_checkpoint, share, State)
 
 # %% ../../nbs/train/03_loop.ipynb #e89d89b8
 @contextlib.contextmanager
@@ -57,23 +59,39 @@ def _save_run(
     save_checkpoint(run/'last.pt', st)
     stage.save(run, st)
 
-def _open_run(
-    run:Path, # run folder, made if it is not there
+def _take_up(
+    run:Path, # run folder
     st:State, # at step 0; moved on if there is a checkpoint
     resume:bool, # go on with the run that is in the folder
-) -> float: # seconds that the run has trained for
-    "Make the run folder, or take up the run in it and forget the log of steps that are to be made again"
+):
+    "Go on with the run that is in the folder, if there is one"
     last = run/'last.pt'
-    if last.exists():
-        if not resume:
-            raise FileExistsError(f'{run} holds a run already: resume=True continues it, or choose another run folder')
-        load_checkpoint(last, st)
+    if not last.exists(): return
+    if not resume:
+        raise FileExistsError(f'{run} holds a run already: resume=True continues it, or choose another run folder')
+    load_checkpoint(last, st)
+
+def _begin_log(
+    run:Path, # run folder, made if it is not there
+    st:State, # as it is taken up
+) -> float: # seconds that the run has trained for
+    "Write down the settings, and forget the log of steps that are to be made again"
     if st.rank: return 0.
     save_json(run/'config.json', to_dict(st.cfg))
     log = run/'log.jsonl'
     kept = [o for o in read_log(log) if o['step'] <= st.step] if log.exists() else []
     atomic_write(log, lambda p: p.write_text(''.join(json.dumps(o) + '\n' for o in kept)))
     return kept[-1].get('seconds', 0.) if kept else 0.
+
+def _next(
+    batches:Iterator, # of `stage.batches`
+    save:Callable, # keeps the run as it is
+):
+    "The next batch; a loader that fails, or whose worker dies, loses no step"
+    try: return next(batches)
+    except Exception:
+        save()
+        raise
 
 # %% ../../nbs/train/03_loop.ipynb #4c29e665
 class _Pace:
@@ -113,36 +131,38 @@ def train(
     device:str = '', # empty: the best at hand
     seed:int = 0, # of weights, order of data and augmentation
     resume:bool = False, # continue the run that is in the folder
-    workers:int = 0, # processes that load data
+    workers:int = -1, # processes that load data; -1: as many as there are cores for them beside a GPU
     until:int = 0, # stop (and save) at this step; 0: run to the end
     progress:bool = True, # show a bar
 ) -> State:
     "Train a stage; Ctrl-C saves and stops, and the same call with `resume=True` goes on to the same numbers"
-    run, data = Path(run), stage.open(data)
-    st = new_state(stage, cfg, *_place(device, seed))
-    pace = _Pace(st, _open_run(run, st, resume))
+    run, (where, rank, world) = Path(run), processes(device)
+    share(cfg, world)
+    data, st = stage.open(data), new_state(stage, cfg, where, seed, rank, world)
+    _take_up(run, st, resume)
+    check_alike(st)
+    if workers < 0: workers = readers(where.type, int(os.environ.get('LOCAL_WORLD_SIZE', 1)))
     probe, batches = stage.probe(st, data), stage.batches(st, data, workers)
+    pace, end, terms = _Pace(st, _begin_log(run, st)), until or cfg.steps, {}
     if cfg.compile: st.nets['model'].compile()
-    end, terms = until or cfg.steps, {}
+    def save():
+        _check_finite({k: float(v) for k, v in terms.items()}, st.step, run)
+        if st.rank == 0 and st.step: _save_run(run, st, stage)
     bar = tqdm(total=cfg.steps, initial=st.step, desc=f'{stage.name} {run.name}', disable=not progress or st.rank > 0,
                mininterval=5)
     with _interruptible() as stop, bar:
         while st.step < end and not anywhere(stop.is_set(), st):
             for g in (g for o in st.opts.values() for g in o.param_groups): g['lr'] = g['peak']*cosine(st.step, cfg)
-            terms = stage.step(st, next(batches))
+            batch = _next(batches, save)
+            terms = stage.step(st, batch)
             ema_update(st.ema, st.nets['model'], st.step, cfg.ema)
             st.step += 1
             bar.update()
             _keep(st, stage, pace, terms, probe, run, bar)
-    if st.step % cfg.save_every and st.step < cfg.steps:
-        _check_finite({k: float(v) for k, v in terms.items()}, st.step, run)
-        if st.rank == 0: _save_run(run, st, stage)
+    if st.step % cfg.save_every and st.step < cfg.steps: save()
+    meet()
     if st.step < end:
         raise KeyboardInterrupt(f'stopped at step {st.step} of {cfg.steps}; the same command goes on '
                                 '(in Python with resume=True)')
     return st
 
-def _place(device, seed):
-    "Device, seed, rank and number of processes of this one"
-    where, rank, world = processes(device)
-    return where, seed, rank, world

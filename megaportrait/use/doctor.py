@@ -31,7 +31,7 @@ def _training_memory(
     "About what training takes, by the rule of this chapter"
     cfg = presets[preset]
     with torch.device('meta'): n = sum(p.numel() for p in BaseModel(cfg).parameters())
-    return (20*n + 14_000*cfg.bs*cfg.size**2 + 1e9)/_GIB
+    return (20*n + 17_000*cfg.bs*cfg.size**2 + 1e9)/_GIB
 
 # %% ../../nbs/use/19_doctor.ipynb #b2c10646
 def _lines(path):
@@ -66,10 +66,11 @@ def _devices():
 
 def _precision(device):
     if device.type == 'cuda':
-        if torch.cuda.is_bf16_supported(): return 'bf16 on the GPU'
+        if torch.cuda.is_bf16_supported(including_emulation=False): return 'bf16 on the GPU'
         return 'float32; this GPU has no bf16: train with --set amp=False'
     fast = [name for flag, name in (('amx_bf16', 'AMX'), ('avx512_bf16', 'AVX512-BF16')) if flag in _flags()]
-    return f"float32; the processor {'has ' + ' and '.join(fast) if fast else 'has no bf16 units'}"
+    if not fast: return 'float32; the processor has no bf16 units'
+    return f"float32; the processor has {' and '.join(fast)}, which --set amp_cpu=True trains with"
 
 def _fitting(gib):
     need = {k: _training_memory(k) for k in sorted(presets, key=_training_memory)}

@@ -217,6 +217,7 @@ def main(
 ) -> int: # exit code
     "Entry of `megaportrait studio`"
     a, page = _parser().parse_args(args), project_root()/'nbs/studio_app.ipynb'
+    if not 0 < a.port < 65536: raise ValueError(f'port {a.port}: give one from 1 to 65535, as 8866')
     if not page.is_file():
         raise FileNotFoundError(f'{page} is missing; run this in a clone of the repository, '
                                 'or call megaportrait.use.studio.studio in a notebook')
