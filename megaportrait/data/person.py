@@ -113,6 +113,9 @@ _FEMALE = {'nose-scale-horiz': -.18, 'nose-volume': -.15, 'nose-hump': -.1, 'chi
            'eye-scale': .24, 'neck-scale-horiz': -.12, 'neck-double': -.1, 'head-square': -.2, 'head-rectangular': -.2,
            'cheek-bones': .1, 'head-oval': .2, 'eyebrows-trans': .2}
 
+# where photographs lie beside the kit's average: brows a little higher, more head above the face
+_MEAN = {'eyebrows-trans': .05, 'forehead-scale-vert': .25}
+
 def _clip(x, lo, hi): return min(max(x, lo), hi)
 
 def _sliders(r, female, spread=.30, limit=.65):
@@ -121,8 +124,7 @@ def _sliders(r, female, spread=.30, limit=.65):
         bare = name[2:] if name[:2] in ('l-', 'r-') else name
         if not bare.startswith(_USED) or bare.startswith(_STILL): continue
         if name.startswith('r-') and f'l-{bare}' in out: v = out[f'l-{bare}'] + r.gauss(0, .05)
-        else: v = r.gauss(0, .12 if bare.startswith(_CALM) else spread)
-        v += .05*(bare == 'eyebrows-trans')
+        else: v = r.gauss(_MEAN.get(bare, 0), .12 if bare.startswith(_CALM) else spread)
         if female and bare in _FEMALE and not name.startswith('r-'): v = .8*v + _FEMALE[bare]
         out[name] = _clip(v, 0 if bare.startswith(_HALF) else -limit, limit)
     return tuple((k, round(v, 4)) for k, v in sorted(out.items()) if abs(v) > 1e-3)
@@ -157,7 +159,7 @@ def _hair(r, a, old, female):
                 part=r.choice((-1, 1))*r.choice((0., .22, .35)), fringe=r.uniform(.5, 1.) if female
                 and cut in ('long', 'bob', 'pixie', 'tied') and r.random() < .35 else 0.,
                 recede=r.uniform(-.6, -.2) if female else _clip(old*r.uniform(0, 1.3) + r.choice((0, 0, .2)), 0, 1),
-                volume=r.uniform(.7, 1.25))
+                volume=r.uniform(.8, 1.3) if cut in ('curly', 'coiled') else r.uniform(1.2, 2.3))
 
 def _face(r, female):
     "Brows, make-up and beards"

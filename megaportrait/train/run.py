@@ -170,7 +170,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(a, name, base):
     "Configuration, data, run folder and the rest of what a stage is called with"
-    if a.workers < 0: raise ValueError(f'workers={a.workers}: give 0 processes or more')
     preset = a.preset or registered(name).first
     cfg = configure(preset, a.steps, a.batch_size, name, **dict(a.set))
     if not a.batch_size: cfg = _one_each(cfg, processes(a.device)[2])
