@@ -39,6 +39,7 @@ class TrainCfg:
     log_every:int = 100                 # steps
     snap_every:int = 2000               # steps between sample pictures
     save_every:int = 1000               # steps between checkpoints
+    keep_every:int = 0                  # steps between checkpoints that stay when the next is written; 0: none
 
     def __post_init__(self):
         for k in ('bs', 'steps', 'log_every', 'snap_every', 'save_every'):

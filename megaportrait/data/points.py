@@ -15,8 +15,7 @@ from ..core import pose as P
 from ..core.photos import NoFace
 from .clips import Clip
 from .face import canonical_mesh, flip_index, mesh_triangles
-from .people import sample_identity, sample_motion
-from .render import LANDMARKS, render
+from .synthetic import _kind
 
 # %% ../../nbs/data/13_points.ipynb #a4148028
 # inner rings, clockwise in the picture from the corner at its left: upper edge, then lower
@@ -97,8 +96,10 @@ def dense_landmarks(
     if not (made := clip.meta.get('made_from')):
         raise ValueError(f'clip {clip.name} has no landmarks.npy; get it with `megaportrait prepare`')
     person, motion, n, _, fps = made[:5]
+    identities, motions, drawn = _kind('people' not in made)
     marks = torch.full((n, 478, 3), torch.nan)
-    marks[:, list(LANDMARKS)] = render(sample_identity(person), sample_motion(motion, n, fps), 8).landmarks
+    again = drawn.render(identities.sample_identity(person), motions.sample_motion(motion, n, fps), 8)
+    marks[:, list(drawn.LANDMARKS)] = again.landmarks
     return complete_landmarks(marks, clip.pose)
 
 # %% ../../nbs/data/13_points.ipynb #417fb123

@@ -231,17 +231,17 @@ def _check(cfg:StudentCfg, data:str|Path, *, pairs:int):
     need(picture_weights(cfg))
     if data: _avatars(open_sets(data, pairs > 0)[0], cfg.n_avatars)
 
-def _distil(cfg, run, model, people, start, data, pairs, clock, resume=True, **go):
+def _distil(cfg, run, model, people, known, data, pairs, clock, resume=True, **go):
     "Teach a student, or newcomers to one, and measure on drivers that training did not see"
-    cfg = replace(cfg, n_avatars=(len(start.names) if start else 0) + (len(people) if people else cfg.n_avatars))
+    cfg = replace(cfg, n_avatars=(len(known.names) if known else 0) + (len(people) if people else cfg.n_avatars))
     check_run(cfg, run, picture_weights(cfg), device=go['device'], resume=resume)
     with first_alone(go['device']): root = find_data(data, cfg.size, run.parent)
     clips, unseen = open_sets(root, pairs > 0)
     people = people or find_people(clips, cfg.n_avatars, cfg.size)
-    if not start and (run/'avatars.json').is_file() and _names(run) != tuple(people):
+    if not known and (run/'avatars.json').is_file() and _names(run) != tuple(people):
         raise ValueError(f'{run} holds a student of {", ".join(_names(run))}: continue with those, or take another run')
     drivers = Drivers(clips, tuple(people))
-    stage = StudentStage(Teacher(model, people), start, unseen, drivers)
+    stage = StudentStage(Teacher(model, people), known, unseen, drivers)
     return train_stage(stage, cfg, drivers, run, pairs=pairs, clock=clock, resume=resume, **go)
 
 def train_student(

@@ -6,7 +6,7 @@
 __all__ = ['train']
 
 # %% ../../nbs/train/03_loop.ipynb #d7f7cb59
-import contextlib, json, math, os, resource, signal, threading, time
+import contextlib, json, math, os, resource, shutil, signal, threading, time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 import torch
@@ -18,17 +18,18 @@ from ..core.viz import save_grid
 from ..core.workers import readers
 from .optim import cosine, ema_update
 from .state import (
-    anywhere, check_alike, load_checkpoint, meet, new_state, processes, save_checkpoint, share, State)
+    anywhere, check_alike, load_checkpoint, meet, new_state, processes, save_checkpoint, share, start_from, State)
 
 # %% ../../nbs/train/03_loop.ipynb #e89d89b8
 @contextlib.contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    "Within, Ctrl-C and SIGTERM set a flag instead of tearing a step apart"
+    "Within, Ctrl-C, TERM and HUP set a flag instead of tearing a step apart"
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    old = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    heard = (s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) is not signal.SIG_IGN)
+    old = {s: signal.signal(s, lambda *_: stop.set()) for s in heard}
     try: yield stop
     finally:
         for s, h in old.items(): signal.signal(s, h)
@@ -57,6 +58,9 @@ def _save_run(
 ):
     "The checkpoint to go on from, and the averaged model for use"
     save_checkpoint(run/'last.pt', st)
+    if st.cfg.keep_every and st.step % st.cfg.keep_every == 0:
+        (run/'kept').mkdir(exist_ok=True)
+        shutil.copy(run/'last.pt', run/f'kept/{st.step:07d}.pt')
     stage.save(run, st)
 
 def _take_up(
@@ -131,6 +135,7 @@ def train(
     device:str = '', # empty: the best at hand
     seed:int = 0, # of weights, order of data and augmentation
     resume:bool = False, # continue the run that is in the folder
+    start:str|Path = '', # a new run begins with the weights of this one: its folder, or one of its checkpoints
     workers:int = -1, # processes that load data; -1: as many as there are cores for them beside a GPU
     until:int = 0, # stop (and save) at this step; 0: run to the end
     progress:bool = True, # show a bar
@@ -140,6 +145,7 @@ def train(
     share(cfg, world)
     data, st = stage.open(data), new_state(stage, cfg, where, seed, rank, world)
     _take_up(run, st, resume)
+    if start and not st.step: print(start_from(start, st))
     check_alike(st)
     if workers < 0: workers = readers(where.type, int(os.environ.get('LOCAL_WORLD_SIZE', 1)))
     probe, batches = stage.probe(st, data), stage.batches(st, data, workers)

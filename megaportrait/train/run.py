@@ -153,6 +153,8 @@ def _parser() -> argparse.ArgumentParser:
                                              'run folders')
     p.add_argument('--base', default='', help='what a later stage builds on: a run folder, or the name of weights that '
                                               'the repository ships')
+    p.add_argument('--from', dest='start', default='', help='begin a new run with the weights of this one, also of '
+                                                            'another preset: its folder, or a checkpoint in it')
     p.add_argument('--steps', type=int, default=0, help="optimiser steps, default the preset's")
     p.add_argument('--batch-size', type=int, default=0, help='pairs per step over all processes')
     p.add_argument('--seed', type=int, default=0)
@@ -175,7 +177,8 @@ def _plan(a, name, base):
     if not a.batch_size: cfg = _one_each(cfg, processes(a.device)[2])
     run = Path(a.run)/name if a.run and a.stage == 'all' else Path(a.run or f'runs/{name}-{preset}')
     return cfg, a.stills or a.data if name == 'hr' else a.data, run, dict(
-        base=base, seed=a.seed, device=a.device, resume=not a.fresh, workers=a.workers, pairs=a.pairs)
+        base=base, seed=a.seed, device=a.device, resume=not a.fresh, workers=a.workers, pairs=a.pairs,
+        start=a.start)
 
 def _one_each(cfg, world):
     "A batch that has fewer samples than there are processes grows to one for each"
@@ -193,7 +196,7 @@ def _train(a):
     for name in names:
         cfg, data, run, go = _plan(a, name, base)
         m = registered(name).train(cfg, data, run, **go)
-        if every: base = str(run)
+        if every: base, a.start = str(run), ''
         for k, v in m.items(): print(f'{k:28} {v:.3f}' if isinstance(v, float) else f'{k:28} {v}')
 
 def main(
