@@ -199,6 +199,10 @@ def load_talker(
     "A trained motion transformer"
     return open_model(folder, VasaCfg, Denoiser, device).requires_grad_(False)
 
+def _check(cfg:VasaCfg, data:str|Path, *, pairs:int):
+    "What would stop a training on these data"
+    for split in ('train', 'eval') if pairs else ('train',): read_speech(split, data)
+
 def train_talk(
     cfg:VasaCfg,
     data:str|Path = '', # folder of `write_speech`; empty: the speech of the repository
@@ -214,4 +218,4 @@ def train_talk(
     takes = talking_takes(spoken, cfg.fps, cfg.takes, rough=True)
     return train_stage(VasaStage(unseen), cfg, takes, run, pairs=pairs, **({'resume': True} | go))
 
-REGISTERED = Registered(VasaCfg, vasa_presets, train_talk, load_talker, 'vasa-tiny')
+REGISTERED = Registered(VasaCfg, vasa_presets, train_talk, _check, load_talker, 'vasa-tiny')
