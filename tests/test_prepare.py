@@ -30,8 +30,7 @@ def start(videos, out, tmp, workers, *more):
     (tmp/"site/sitecustomize.py").write_text(CRASH)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp/"site"), *filter(None, [os.environ.get("PYTHONPATH")])]), "OMP_NUM_THREADS": "1"}
     cmd = [sys.executable, "-c", "from megaportrait.__main__ import main; main()", "prepare", videos, out, "--size", "64", "--workers", workers, *more]
-    hear = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a shell starts in the background ignores Ctrl-C, and so would its children
-    return subprocess.Popen(list(map(str, cmd)), env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=hear)
+    return subprocess.Popen(list(map(str, cmd)), env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
 
 def finish(p, limit=600):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IMAGES', 'VIDEOS', 'is_image', 'is_video', 'MediaError', 'Unreadable', 'NoFace', 'ManyFaces', 'MediaWarning',
-           'check_there', 'open_picture', 'read_photo', 'picture_frames', 'as_picture']
+           'check_there', 'open_picture', 'read_photo', 'n_pictures', 'picture_frames', 'as_picture']
 
 # %% ../../nbs/core/02b_photos.ipynb #ba86c78a
 import sys
@@ -100,6 +100,12 @@ def read_photo(
 # %% ../../nbs/core/02b_photos.ipynb #c1e02713
 _MOVING = 'GIF', 'WEBP', 'PNG', 'AVIF'
 
+def n_pictures(
+    im:Image.Image, # of `open_picture`
+) -> int:
+    "How many pictures a file shows, one after the other"
+    return getattr(im, 'n_frames', 1) if im.format in _MOVING else 1
+
 def picture_frames(
     path:str|Path, # of a picture
 ) -> Iterator[tuple[float, float, np.ndarray]]: # seconds since the first, seconds that it is shown, (H, W, 3) uint8
@@ -107,7 +113,7 @@ def picture_frames(
     t = 0.
     try:
         with open_picture(path) as im:
-            n = getattr(im, 'n_frames', 1) if im.format in _MOVING else 1
+            n = n_pictures(im)
             for k in range(n):
                 im.seek(k)
                 x = _rgb(im)

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from ..core import pose as P
-from ..core.photos import is_video, MediaWarning, open_picture, read_photo, Unreadable
+from ..core.photos import is_video, MediaWarning, n_pictures, open_picture, read_photo, Unreadable
 from ..core.video import read_video, Video
 from ..data.clips import ClipSet
 from ..data.crops import crop, crop_boxes, crop_frames, crop_track, smooth_poses
@@ -113,11 +113,11 @@ def _person_source(name, frame, side=256, n=240):
     mask = (o.mask[0, 0]*255).round().byte().numpy()
     return Source(to_pictures(o.image)[0], mask, np.full(3, side/2), o.pose, who, motion, _points(o))
 
-def _is_picture(path):
-    "Whether a file is one; what is broken is refused here, and not left to a reader of videos"
+def _shown(path):
+    "How many pictures a file shows, 0: it is none; what is broken is refused, and not left to a reader of videos"
     im = open_picture(path)
-    if im is not None: im.close()
-    return im is not None
+    if im is None: return 0
+    with im: return n_pictures(im)
 
 def _video_frame(path, frame, known):
     "A frame of a video, or of a picture that moves"
@@ -131,7 +131,8 @@ def _video_frame(path, frame, known):
 def _photo(path, frame=0, longest=1920):
     "A photo, or a frame of a video, not longer than a video may be"
     if frame < 0: raise ValueError(f'{path}: has no frame {frame}; the first is 0')
-    x = read_photo(path) if (known := _is_picture(path)) and not frame else _video_frame(path, frame, known)
+    n = _shown(path)
+    x = read_photo(path) if n == 1 or n and not frame else _video_frame(path, frame, n > 0)
     (h, w), k = x.shape[:2], longest/max(x.shape[:2])
     return x if k >= 1 else np.array(Image.fromarray(x).resize((round(w*k), round(h*k)), Image.LANCZOS))
 
