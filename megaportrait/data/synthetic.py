@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from ..core.files import claimed, data_dir, load_json, make_folder
 from .tables import COLUMNS, read_index, write_index
 from . import motion, people, person, render, scene
+from .audio import write_sound
 from .render import _bytes
 from .truth import follow_tracks
 
@@ -23,7 +24,7 @@ def _kind(heads):
     "Modules: who is drawn, how they move, what draws them"
     return (people, people, render) if heads else (person, motion, scene)
 
-def _write_clip(folder, f, quality, landmarks, tracks, meta):
+def _write_clip(folder, f, quality, landmarks, tracks, meta, sound=None, **labels):
     "One clip in the layout of the data chapter, made whole before it gets its name"
     tmp = Path(tempfile.mkdtemp(prefix='.making-', dir=folder.parent))
     try:
@@ -37,7 +38,9 @@ def _write_clip(folder, f, quality, landmarks, tracks, meta):
             np.save(tmp/'landmarks.npy', marks)
         if tracks is not None: np.save(tmp/'tracks.npy', tracks.half().numpy())
         np.save(tmp/'pose.npy', f.pose.numpy())
-        labels = {k: np.round(getattr(f, k).numpy().astype(float), 6).tolist() for k in ('gaze', 'blink', 'expression')}
+        labels |= {k: getattr(f, k) for k in ('gaze', 'blink', 'expression')}
+        labels = {k: np.round(v.numpy().astype(float), 6).tolist() for k, v in labels.items()}
+        if sound is not None: write_sound(tmp/'audio.wav', sound)
         (tmp/'meta.json').write_text(json.dumps(meta | dict(labels=labels)))
         tmp.chmod(0o755)
         tmp.rename(folder)

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['read_eyes', 'angle', 'blink_agreement', 'list_self', 'list_cross', 'clip_pairs', 'missing', 'Reenacted',
-           'run_reenactment', 'pair_summary', 'named_cross', 'save_pairs', 'extremes', 'rows_of']
+           'run_reenactment', 'pair_summary', 'named_cross', 'save_pairs', 'reenact_clips', 'extremes', 'rows_of']
 
 # %% ../../nbs/measure/05_reenact.ipynb #6083abb4
 import inspect, math, random
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 import torch
 from torch import nn, Tensor
@@ -17,6 +18,7 @@ from ..core.files import save_json
 from ..data.clips import ClipSet
 from ..data.crops import face_mask
 from ..data.face import EYES
+from ..data.points import dense_landmarks, smooth_landmarks
 from ..data.render import LANDMARKS
 from ..losses.gaze import load_gaze_net
 from ..losses.perceptual import load_face_net
@@ -246,6 +248,31 @@ def save_pairs(
     def plain(v): return round(float(v), 4) if math.isfinite(v) else None
     save_json(path, {name: [e | {k: plain(v[i]) for k, v in r.values[''].items()} for i, e in enumerate(r.listed)]
                      for name, r in results.items()})
+
+@torch.no_grad()
+def _led_by_landmarks(model, listed, p, sources, drivers):
+    "The same by a model that wants landmarks: a person's own, or what it makes of those of the whole driving clip"
+    dev, (by_s, by_d), out = next(model.parameters()).device, [{c.name: c for c in o} for o in (sources, drivers)], []
+    marks = lru_cache(lambda c: torch.from_numpy(smooth_landmarks(dense_landmarks(c).numpy())).to(dev))
+    for i, e in enumerate(listed):
+        (s, k), (d, t) = (by_s[e['source'][0]], e['source'][1]), (by_d[e['driver'][0]], e['driver'][1])
+        x_s, pose_s, x_d, pose_d = (o[i:i+1].to(dev) for o in (p.x_s, p.pose_s, p.x_d, p.pose_d))
+        avatar = model.avatar(x_s, pose_s, marks(s)[k:k+1])
+        m = marks(d) if s.name == d.name else model.follow(avatar, marks(d), d.pose.to(dev))
+        out.append(model.drive(avatar, x_d, pose_d, m[t:t+1]).float().cpu())
+    return torch.cat(out)
+
+def reenact_clips(
+    model, # an animator of photographs, ready for use
+    listed:list, # of `list_self` or `list_cross`
+    sources:ClipSet,
+    drivers:ClipSet,
+    size:int, # px
+) -> Reenacted:
+    "Drive every pair of a list of frames, and judge"
+    p = clip_pairs(listed, sources, drivers, size)
+    led = getattr(model, 'needs_landmarks', False)
+    return run_reenactment(model, listed, p, _led_by_landmarks(model, listed, p, sources, drivers) if led else None)
 
 # %% ../../nbs/measure/05_reenact.ipynb #74e531d5
 def extremes(

@@ -47,14 +47,14 @@ class _Refiner(nn.Module):
         self.block = nn.ModuleList([Modulated(b, b, _ID, g) for b in w])
         self.out = conv(2, w[0], 4)
         nn.init.zeros_(self.out.weight)
-        nn.init.constant_(self.out.bias[3:], -3.)
+        nn.init.zeros_(self.out.bias)
 
     def forward(self,
         x_s:Tensor, # (B, 3, S, S) in [0, 1]
         c:Carried,
         bare:Tensor, # (B, 1, S, S) of `prior_flow`
         who:Tensor, # (B, 128) of `face_vector`
-    ) -> tuple[Tensor, Tensor]: # painted (B, 3, S, S); share of it in the output (B, 1, S, S)
+    ) -> tuple[Tensor, Tensor]: # what is added (B, 3, S, S) in [-1, 1]; share of it in the output (B, 1, S, S)
         pyramid, told = [self.stem(x_s)], torch.cat([c.image, c.maps, c.hidden, bare], 1)
         for block in self.down: pyramid.append(block(pyramid[-1]))
         h = x_s.new_zeros(len(x_s), 0, *pyramid[-1].shape[2:])
@@ -64,7 +64,7 @@ class _Refiner(nn.Module):
             h = self.block[k](self.enter[k](torch.cat([carry(pyramid[k], flow), F.avg_pool2d(told, n), h], 1)), who)
             if k: h = resample(h, (2, 2))
         o = self.out(F.silu(h))
-        return o[:, :3].sigmoid(), (o[:, 3:] + 3*(2*c.hidden - 1)*(c.hidden > .5)).sigmoid()
+        return o[:, :3].tanh(), (o[:, 3:] + 3*(2*c.hidden - 1)*(c.hidden > .5)).sigmoid()
 
 # %% ../../nbs/metaportrait/06_refine.ipynb #cf07e5d2
 class MetaPortrait(Carrier):
@@ -88,7 +88,7 @@ class MetaPortrait(Carrier):
         c = self.flow(x_s, marks_s, marks_d, prior, bare)
         paint, share = self.refine(x_s, c, bare, face_vector(x_s, pose_s) if who is None else who)
         plain = paint_mouth(c.image, bare, marks_d, self.dark) # as of the untrained animator
-        return dict(image=plain + share*(paint - plain), carried=c, share=share, bare=bare, prior=prior)
+        return dict(image=(plain + share*paint).clamp(0, 1), carried=c, share=share, bare=bare, prior=prior)
 
     def paint(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> Tensor:
         return self(a.x, a.marks, marks_d, a.pose, pose_d)['image']

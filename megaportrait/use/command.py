@@ -15,6 +15,7 @@ _COMMANDS = dict( # name to its module, of which `main` is called, and what it d
     prepare=('data.prepare', 'make a training set from videos'),
     train=('train.run', 'train a stage, or all of them'),
     animate=('use.animate', 'animate a portrait with the motion of a video'),
+    talk=('use.talk', 'make a portrait speak'),
     evaluate=('use.report', 'measure a model on held-out people, with pictures'),
     export=('use.export', 'write an avatar as one file, for onnxruntime or torch.export.load'),
     live=('use.live', 'drive a portrait by a camera'),

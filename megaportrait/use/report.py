@@ -23,9 +23,9 @@ from ..data.synthetic import find_data, make_clips
 from ..measure.evaluate import cross_pairs, cross_people, drive_all, evaluate, Pairs
 from ..measure.leakage import measure_leakage
 from ..measure.reenact import clip_pairs, extremes, list_cross, list_self, missing, named_cross
-from ..measure.reenact import pair_summary, Reenacted, rows_of, run_reenactment, save_pairs
+from ..measure.reenact import pair_summary, reenact_clips, Reenacted, rows_of, run_reenactment, save_pairs
 from ..measure.videos import clip_videos, synthetic_videos, video_flicker
-from .puppet import open_animator
+from .puppet import open_animator, wants_landmarks
 
 # %% ../../nbs/use/18_report.ipynb #156ee24f
 class Evaluation:
@@ -72,8 +72,7 @@ def reenact_self(
 ) -> Reenacted|None: # None of a student, who is driven by others only
     "Held-out people who drive their own first frames"
     if r.student: return None
-    listed = list_self(r.unseen, r.pairs)
-    r.results['self'] = run_reenactment(r.net, listed, clip_pairs(listed, r.unseen, r.unseen, r.size))
+    r.results['self'] = reenact_clips(r.net, list_self(r.unseen, r.pairs), r.unseen, r.unseen, r.size)
     return r.results['self']
 
 def _known_people(r):
@@ -97,7 +96,7 @@ def reenact_cross(
         found = run_reenactment(r.net, listed, replace(clip_pairs(listed, people, r.unseen, r.size), who=who))
     elif r.data:
         listed = list_cross(r.unseen, r.unseen, r.pairs, r.seed)
-        found = run_reenactment(r.net, listed, clip_pairs(listed, r.unseen, r.unseen, r.size))
+        found = reenact_clips(r.net, listed, r.unseen, r.unseen, r.size)
     elif r.net.cfg.stage == 'base':
         r.numbers, looks = evaluate(r.net, r.unseen, r.pairs, r.seed)  # what training measures at its end
         found = run_reenactment(r.net, named_cross(r.pairs, r.seed), *looks['cross'])
@@ -275,7 +274,8 @@ def _make_report(
             keep_extremes(r, name)
     if not r.student:
         for pictures in (example_pictures, blink_pictures, one_drives_all, labelled_strip): pictures(r)
-        say(f'\nflicker: {flicker_of(r)}\n\nleakage\n\n{leakage_table(r)}')
+        say(f'\nflicker: {flicker_of(r)}')
+        if not wants_landmarks(r.net): say(f'\nleakage\n\n{leakage_table(r)}') # which has no z and no e_s
     return save_report(r)
 
 def _parser():
