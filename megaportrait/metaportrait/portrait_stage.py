@@ -14,10 +14,9 @@ from ..core.shipped import label_nets, save_model
 from ..core.weights import Entry, need
 from ..data.augment import augment_pair
 from ..data.clips import ClipSet, open_sets
-from ..data.face import flip_index
 from ..data.pairs import PairDataset, to_float
 from ..data.people import make_motion, sample_drivers, sample_identity
-from ..data.points import complete_landmarks, dense_landmarks, facing
+from ..data.points import complete_landmarks, dense_landmarks, facing, points_of_batch
 from ..data.render import LANDMARKS, render
 from ..data.synthetic import find_data
 from ..losses.critic import Discriminator
@@ -62,9 +61,9 @@ def _point_loss(
     return (off*seen).sum()/seen.sum().clamp_min(1)
 
 # %% ../../nbs/metaportrait/07_portrait_stage.ipynb #b81070ab
-def _at(marks, clip, frame):
-    "Landmarks (B, 478, 3) by clip and frame"
-    return torch.stack([marks[i][t] for i, t in zip(clip.tolist(), frame.tolist())])
+def _known(clips):
+    "Landmarks of every clip, none of which may lack them, for `points_of_batch`; nothing else is followed"
+    return [(dense_landmarks(c), torch.zeros(c.frames, 0, 3)) for c in clips]
 
 class PortraitStage(PairStage):
     "MetaPortrait, flow and refinement together"
@@ -73,11 +72,11 @@ class PortraitStage(PairStage):
     def __init__(self,
         unseen:ClipSet|None = None, # held-out people, to measure on
     ):
-        self.unseen, self.marks = unseen, []
+        self.unseen, self.known = unseen, []
 
     def open(self, data:ClipSet) -> ClipSet:
         data = super().open(data)
-        self.marks = [dense_landmarks(c) for c in data]
+        self.known = _known(data)
         return data
 
     def nets(self, cfg:PortraitCfg) -> dict:
@@ -88,11 +87,7 @@ class PortraitStage(PairStage):
 
     def prepare(self, st:State, batch:dict, gen:torch.Generator) -> dict:
         b = augment_pair(to_float(batch, st.device), st.cfg, gen, st.shard)
-        for k in 'sd':
-            m = _at(self.marks, b['clip'], b[f'frame_{k}']).to(st.device)
-            mirrored = m[:, flip_index()]*m.new_tensor([-1, 1, 1])
-            b[f'marks_{k}'] = torch.where(b['flip'].view(-1, 1, 1), mirrored, m)
-        return b
+        return b | {k: p.to(st.device) for k, p in points_of_batch(self.known, b).items()}
 
     def losses(self, st:State, b:dict, gen:torch.Generator) -> Losses:
         with autocast(st):
@@ -156,9 +151,8 @@ def _measure_self(
     size = model.in_size
     ds = PairDataset(clips, size, second=False, seed=0, flip=0., group=2)
     b = to_float(torch.utils.data.default_collate([ds[0, i] for i in range(n)]))
-    marks = [dense_landmarks(c) for c in clips]
-    m_s, m_d = (_at(marks, b['clip'], b[k]) for k in ('frame_s', 'frame_d'))
-    given = b['x_s'], b['pose_s'], m_s, b['pose_d'], m_d
+    p = points_of_batch(_known(clips), b)
+    given = b['x_s'], b['pose_s'], p['marks_s'], b['pose_d'], p['marks_d']
     shown = {'': _drive(model, *given)[0], '_copy_source': b['x_s'], '_landmarks': _carried(size, *given)}
     return {f'psnr{k}': psnr(v, b['x_d']).mean().item() for k, v in shown.items()} \
         | {f'psnr_masked{k}': psnr(v, b['x_d'], b['m_d']).mean().item() for k, v in shown.items()}
