@@ -78,6 +78,11 @@ def test_notebook_is_small_and_whole(nb):
     assert not errors, f"code cells {errors} hold a saved error"
 
 
+def test_no_chapter_switches_gradients_off_for_the_next():
+    "nbdev_test runs many notebooks in one process"
+    assert not (bad := [name(nb) for nb in NBS for c in cells(nb) if "set_grad_enabled(" in "".join(c["source"])]), bad
+
+
 @pytest.mark.parametrize("nb", NBS, ids=name)
 def test_notebook_is_executed(nb):
     run, off, total = counts(nb)
