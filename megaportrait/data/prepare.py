@@ -24,7 +24,7 @@ from .clips import _pictures, in_tars
 from .crops import crop, crop_boxes, crop_track
 from .face import Tracker
 from .footage import (
-    assign_splits, choose, Dropped, find_cuts, find_footage, Footage, PrepareCfg, sharpness)
+    assign_splits, choose, Dropped, find_cuts, find_footage, Footage, PrepareCfg, sharpness, STRICT_LIMITS)
 from .resume import index_clips, remember, row_of, rows_before, sweep, verdicts
 from .tables import readable
 from .tars import pack_clips, part_of
@@ -108,7 +108,7 @@ def _prepare_footage(
     keep, why, scene = choose(seen['found'], seen['n_faces'], seen['box'], seen['sharp'],
                               find_cuts(seen['change'], seen['box'], cfg.cut), cfg)
     boxes = np.zeros((len(keep), 3), np.float32)
-    boxes[scene] = crop_boxes(seen['box'][scene])
+    boxes[scene] = crop_boxes(seen['box'][scene], cfg.smooth)
     landmarks, pose = crop_track(seen['landmarks'][keep], seen['pose'][keep], boxes[keep])
     span = seen['time'][scene]
     meta = dict(identity=take.identity, source=take.source or readable(take.path.name), licence=take.licence,
@@ -197,10 +197,12 @@ def prepare(
     retry:bool = False, # look again at what was left out before
     shard:str = '', # 'K/N': the part of job K of N, from 0, into a folder of its own
     tar:int = 0, # clips to pack into one tar file; 0: leave them in folders
+    strict:bool = False, # the paper's crops and filters, see `STRICT_LIMITS`
     **limits, # fields of `PrepareCfg`
 ) -> _PrepareReport:
     "Make a training set from videos"
-    cfg, out = PrepareCfg(**(dict(min_frames=1) if photos else {}) | limits), Path(out)
+    limits = (dict(min_frames=1) if photos else {}) | limits | (STRICT_LIMITS if strict else {})
+    cfg, out = PrepareCfg(**limits), Path(out)
     workers = os.cpu_count() if workers is None else workers
     if workers < 0 or not 0 <= eval_fraction <= 1:
         raise ValueError(f'workers={workers}, eval_fraction={eval_fraction}: give 0 or more processes, and 0 to 1')
@@ -270,6 +272,8 @@ def main(argv:list|None=None) -> int:
     for f in fields(PrepareCfg):
         p.add_argument(f'--{f.name.replace("_", "-")}', type=f.type, default=f.default, help=f'{_HELP[f.name]} '
             f'(default: {f.default})')
+    p.add_argument('--strict', action='store_true', help="the paper's crops and filters: heads of 512 px or more, each "
+                                                         'frame cropped by itself')
     p.add_argument('--retry', action='store_true', help='look again at what was left out before')
     a = vars(p.parse_args(argv))
     if a['photos'] and a['min_frames'] == PrepareCfg.min_frames: a['min_frames'] = 1
@@ -283,4 +287,5 @@ _HELP = dict(size='side of the crops, px', min_face="smallest side of the head's
                                                     "--size", min_sharp='least sharpness of a face',
              min_frames='least number of good frames of a clip', max_many='largest fraction of frames with several '
                  'faces', cut='change between frames that may be a scene cut',
-             max_fps='faster videos are thinned to this', quality='of the JPEG')
+             max_fps='faster videos are thinned to this', quality='of the JPEG',
+             smooth='of the crops, standard deviation in frames')
