@@ -23,6 +23,7 @@ from ..data.synthetic import find_data
 from ..losses.critic import Discriminator
 from ..losses.perceptual import feature_loss, load_face_net, UnitVgg, VGG_WEIGHTS
 from ..measure.metrics import csim, psnr
+from ..nets.layers import half_type, in_half
 from ..core.weights import need
 from ..train.run import check_run, load, Registered, train_stage
 from ..train.stage import adversarial_on, adversarial_terms, autocast, Losses, PairStage
@@ -32,14 +33,14 @@ from .student import SPADE, Student, student_presets, StudentCfg
 
 # %% ../../nbs/mega/10_student_stage.ipynb #4c904696
 class Teacher(nn.Module):
-    "A frozen model with its avatars, and their names"
+    "A frozen model with its avatars, and their names; on GPUs in half precision"
     def __init__(self,
         model:nn.Module, # with `avatar` and `drive`
         people:dict, # name to source picture (1, 3, H, W) in [0, 1] and pose (1, 4, 4)
     ):
         super().__init__()
-        self.model, self.names = model.fold().requires_grad_(False), tuple(people)
         device = next(model.parameters()).device
+        self.model, self.names = in_half(model.fold().requires_grad_(False), half_type(device)), tuple(people)
         self.x_s, self.pose_s = (torch.cat(o).to(device) for o in zip(*people.values()))
         with torch.no_grad(): self.avatars = self.model.avatar(self.see(self.x_s), self.pose_s)
 
