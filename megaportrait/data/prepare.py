@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from ..core.files import claimed, make_folder, save_json
 from ..core.photos import is_image, is_video, read_photo, Unreadable
 from ..core.video import fitted, read_video
-from ..core.workers import answers
+from ..core.workers import answers, cluster_answers
 from .clips import _pictures, in_tars
 from .crops import crop, crop_boxes, crop_track
 from .face import Tracker
@@ -176,9 +176,10 @@ def _work(take, out, cfg):
     except Dropped as e: return dict(reason=e.reason, why=str(e))
     except Exception as e: return dict(reason='failed', why=f'{take.path}: {type(e).__name__}: {e}')
 
-def _hand_out(takes, out, cfg, workers):
+def _hand_out(takes, out, cfg, workers, ray):
     "Answers as they come: (take, what `_work` says)"
-    with closing(answers(partial(_work, out=out, cfg=cfg), takes, workers)) as said:
+    work = partial(_work, out=out.resolve(), cfg=cfg)
+    with closing(cluster_answers(work, takes, ray, workers) if ray else answers(work, takes, workers)) as said:
         for take, answer in said:
             yield take, answer or dict(reason='crashed', why=f'{take.path}: the process that read it died; '
                                        'its decoder does not survive it, or memory was short')
@@ -196,6 +197,7 @@ def prepare(
     photos:bool = False, # not videos: every picture is a clip of one frame, of a person of its own
     retry:bool = False, # look again at what was left out before
     shard:str = '', # 'K/N': the part of job K of N, from 0, into a folder of its own
+    ray:str = '', # address of a Ray cluster that shares the work, see `cluster_answers`; empty: this machine
     tar:int = 0, # clips to pack into one tar file; 0: leave them in folders
     strict:bool = False, # the paper's crops and filters, see `STRICT_LIMITS`
     **limits, # fields of `PrepareCfg`
@@ -217,7 +219,7 @@ def prepare(
         todo = [t for t in takes if (t.split, t.name) not in packed and not (out/t.split/t.name).is_dir()]
         report = _PrepareReport(out, [], len(takes) - len(todo), {}, Counter(), {})
         report.dropped |= {} if retry else verdicts(out, todo, cfg)
-        try: _all(report, [t for t in todo if t.name not in report.dropped], cfg, workers, progress)
+        try: _all(report, [t for t in todo if t.name not in report.dropped], cfg, workers, ray, progress)
         finally:
             sweep(out)
             report.dropped |= index_clips(out, rows, takes)
@@ -226,9 +228,9 @@ def prepare(
 
 def _inside(path, out): return path.resolve().is_relative_to(out.resolve())
 
-def _all(report, todo, cfg, workers, progress):
+def _all(report, todo, cfg, workers, ray, progress):
     "Prepare what is to be done, and note every answer"
-    answers = _hand_out(todo, report.out, cfg, workers)
+    answers = _hand_out(todo, report.out, cfg, workers, ray)
     with closing(answers), tqdm(total=len(todo), desc='preparing', unit='clip', disable=not progress) as bar:
         for take, answer in answers:
             _note(report, take, answer, cfg)
@@ -268,6 +270,8 @@ def main(argv:list|None=None) -> int:
     p.add_argument('--photos', action='store_true', help='VIDEOS is a folder of photographs, one person each (FFHQ): '
                                                          'every picture becomes a clip of one frame')
     p.add_argument('--shard', default='', metavar='K/N', help='part K of N, from 0, into a folder of its own in OUT')
+    p.add_argument('--ray', default='', metavar='ADDRESS', help='share the work on a Ray cluster whose machines all see '
+                                                               'VIDEOS and OUT: auto, local, or HOST:PORT')
     p.add_argument('--tar', type=int, default=0, help='clips to pack into one tar file (default: 0, folders)')
     for f in fields(PrepareCfg):
         p.add_argument(f'--{f.name.replace("_", "-")}', type=f.type, default=f.default, help=f'{_HELP[f.name]} '
