@@ -270,8 +270,8 @@ def main(argv:list|None=None) -> int:
     p.add_argument('--photos', action='store_true', help='VIDEOS is a folder of photographs, one person each (FFHQ): '
                                                          'every picture becomes a clip of one frame')
     p.add_argument('--shard', default='', metavar='K/N', help='part K of N, from 0, into a folder of its own in OUT')
-    p.add_argument('--ray', default='', metavar='ADDRESS', help='share the work on a Ray cluster whose machines all see '
-                                                               'VIDEOS and OUT: auto, local, or HOST:PORT')
+    p.add_argument('--ray', default='', metavar='ADDRESS', help='share the work on a Ray cluster whose machines all '
+                                                                'see VIDEOS and OUT: auto, local, or HOST:PORT')
     p.add_argument('--tar', type=int, default=0, help='clips to pack into one tar file (default: 0, folders)')
     for f in fields(PrepareCfg):
         p.add_argument(f'--{f.name.replace("_", "-")}', type=f.type, default=f.default, help=f'{_HELP[f.name]} '

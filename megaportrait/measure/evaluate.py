@@ -183,7 +183,8 @@ def evaluate(
     if crossed: kinds['cross'] = cross_pairs(model.out_size, n, seed)
     shown = {k: (pairs, drive_all(model, pairs)) for k, pairs in kinds.items()}
     last, x = shown['cross' if crossed else 'self']
-    m = dict(split=clips.split, pairs=n, seed=seed, cross='synthetic heads' if crossed else 'none, the truth is unknown')
+    cross = 'synthetic heads' if crossed else 'none, the truth is unknown'
+    m = dict(split=clips.split, pairs=n, seed=seed, cross=cross)
     m |= _self_metrics(shown['self'][1], kinds['self']) | (_cross_metrics(x, last) if crossed else {})
     m |= _identity_metrics(x, last, load_face_net()) | (_eyelid_metrics(x, last) if crossed else {})
     return m | _motion_metrics(x, last), shown

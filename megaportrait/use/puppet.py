@@ -106,7 +106,8 @@ def open_puppet(
     net, device = open_animator(best_model(source) if model == '' else model, device), pick_device(str(device))
     dtype = None if half is False else half_type(device) or (torch.bfloat16 if half else None)
     if net.needs_photo:
-        return Puppet(in_half(net.fold(), dtype), open_source(source, tracker, face, landmarks=wants_landmarks(net)), device)
+        seen = open_source(source, tracker, face, landmarks=wants_landmarks(net))
+        return Puppet(in_half(net.fold(), dtype), seen, device)
     if photo:
         raise ValueError('a student copies the driver and keeps no photo of its source: '
                          'leave out relative, steady and paste, or take another model')
