@@ -13,7 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 import torch
 from torch import nn, Tensor
-from ..core import pose as P
 from ..core.files import save_json
 from ..data.clips import ClipSet
 from ..data.crops import face_mask
