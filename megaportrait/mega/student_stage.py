@@ -23,7 +23,7 @@ from ..data.synthetic import find_data
 from ..losses.critic import Discriminator
 from ..losses.perceptual import feature_loss, load_face_net, UnitVgg, VGG_WEIGHTS
 from ..measure.metrics import csim, psnr
-from ..nets.layers import half_type, in_half
+from ..nets.half import half_type, in_half
 from ..core.weights import need
 from ..train.run import check_run, load, Registered, train_stage
 from ..train.stage import adversarial_on, adversarial_terms, autocast, Losses, PairStage
@@ -177,8 +177,7 @@ def student_pictures(
 ) -> Tensor: # (N, 3, H, W) on the CPU
     "What a student or a teacher paints, some pictures at a time"
     device = next(net.parameters()).device
-    to = lambda *o: [v.to(device) for v in o]
-    ask = lambda s: net(*to(k[s], x[s], pose[s])) if pose is not None else net(*to(x[s], k[s]))
+    ask = lambda s: net(*(o[s].to(device) for o in ((x, k) if pose is None else (k, x, pose))))
     return torch.cat([ask(slice(j, j + batch)).float().cpu() for j in range(0, len(x), batch)])
 
 def apart(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WSConv2d', 'WSConv3d', 'SNLinear', 'power_iteration', 'fold', 'conv', 'GroupNorm', 'norm', 'resample', 'ResBlock',
-           'saved_bytes', 'run_blocks', 'channels_last', 'half_type', 'in_half', 'Head']
+           'saved_bytes', 'run_blocks', 'channels_last', 'Head']
 
 # %% ../../nbs/nets/00_layers.ipynb #a3a3a4bb
 import copy, math
@@ -268,28 +268,6 @@ def channels_last(
     for p in net.parameters():
         fmt = {4: torch.channels_last, 5: torch.channels_last_3d}.get(p.dim())
         if fmt: p.data = p.data.contiguous(memory_format=fmt)
-    return net
-
-# %% ../../nbs/nets/00_layers.ipynb #02d827c8
-def half_type(
-    device:torch.device,
-) -> torch.dtype|None: # None: this device computes in float32
-    "The half precision of a device in use"
-    if device.type != 'cuda': return None
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-
-def _cast(m, args): return (args[0].to(m.weight.dtype), *args[1:])
-
-def in_half(
-    net:nn.Module, # folded; changed in place
-    dtype:torch.dtype|None, # torch.bfloat16, torch.float16, or None: nothing happens
-) -> nn.Module: # the same
-    "Convolutions and linear layers in half precision, channels last"
-    if dtype is None: return net
-    for m in channels_last(net).modules():
-        if not isinstance(m, (nn.Conv2d, nn.Conv3d, nn.Linear)) or getattr(m, 'exact', False): continue
-        m.to(dtype)
-        m.register_forward_pre_hook(_cast)
     return net
 
 # %% ../../nbs/nets/00_layers.ipynb #f99d4226

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 import torch
 from torch import nn
-from ..nets.layers import in_half
+from ..nets.half import in_half
 from ..use.export import save_path
 from ..use.run_onnx import OnnxAvatar
 

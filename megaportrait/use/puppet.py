@@ -18,7 +18,7 @@ from ..core.files import load_json, pick_device
 from ..data.crops import crop
 from ..mega.base import BaseModel
 from ..metaportrait.carrier import Watched
-from ..nets.layers import half_type, in_half
+from ..nets.half import half_type, in_half
 from .source import open_source, Source, to_pictures, to_tensor
 
 # %% ../../nbs/use/01_puppet.ipynb #92dd76ee
