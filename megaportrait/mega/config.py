@@ -57,7 +57,7 @@ class PictureCfg(PairCfg):
     # losses, Sec. 4.1
     w_vgg:float = 20.                   # VGG19 features
     w_face:float = 4.                   # VGGFace features
-    w_gaze:float = 5.                   # gaze network features and answers
+    w_gaze:float = 1.                   # gaze network features and answers; of the paper's features alone 5
     w_adv:float = 1.                    # hinge, generator's side
     w_fm:float = 40.                    # feature matching
     w_l1:float = 0.                     # plain pixels
@@ -81,9 +81,10 @@ class PictureCfg(PairCfg):
     grey_p:float = .05                  # probability of grey, for the motion encoder only
 
     def goes_with(self, over:dict) -> dict: # other fields
-        "Where our face network takes VGG's place its features, which are steeper, get the weights that they have here"
-        if (self.percept, over.get('percept')) != ('vgg', 'face'): return {}
-        return dict(w_vgg=.1*self.w_vgg, w_face=.075*self.w_face)
+        "The weights that go with another network: our face network's features are steeper, RT-GENE's flatter"
+        eyes = dict(w_gaze=5*self.w_gaze) if (self.gaze_net, over.get('gaze_net')) == ('shipped', 'rt_gene') else {}
+        if (self.percept, over.get('percept')) != ('vgg', 'face'): return eyes
+        return eyes | dict(w_vgg=.1*self.w_vgg, w_face=.075*self.w_face)
 
 # %% ../../nbs/mega/00_config.ipynb #b3c6aa7e
 @dataclass(frozen=True, kw_only=True)

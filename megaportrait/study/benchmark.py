@@ -248,6 +248,9 @@ def _show_bound(
           f"{aim:.0f} frames/s need {2*row['gmac']*aim:.0f}")
     print(f'  of its time {conv:.0%} convolutions, {layout:.0%} changes of layout, '
           f'{1 - conv - layout:.0%} norms, sums and resizing, which are memory traffic')
+    if 'int8' in row['ms']:
+        times = row['faster']['int8']/row['faster']['onnx']
+        print(f"  with convolutions of eight bits {1e3/row['ms']['int8']:.1f} frames/s, {times:.2f} times as fast")
 
 # %% ../../nbs/study/06_benchmark.ipynb #1abc7515
 def _training_table(

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import nn
 from ..nets.half import in_half
-from ..use.export import save_path
+from ..use.export import save_path, StudentPath
+from ..use.int8 import save_int8
 from ..use.run_onnx import OnnxAvatar
 
 # %% ../../nbs/study/05_hardware.ipynb #d4c06f44
@@ -62,9 +63,11 @@ def _eager(f, inputs): return lambda: f(*inputs)
 
 def _compiled(f, inputs): return _eager(torch.compile(f), inputs)
 
-def _onnx(net, inputs, folder, threads):
-    "A network in onnxruntime"
-    avatar = OnnxAvatar(save_path(net, Path(folder)/'net.onnx'), threads)
+def _onnx(net, inputs, folder, threads, int8=False):
+    "A network in onnxruntime, perhaps with convolutions of eight bits"
+    path = save_path(net, Path(folder)/'net.onnx')
+    if int8: path = save_int8(path, Path(folder)/'int8.onnx', [torch.rand_like(inputs[0]).numpy()])
+    avatar = OnnxAvatar(path, threads)
     feed = {k: v.numpy() for k, v in zip(avatar.inputs, inputs)}
     return lambda: avatar.session.run(None, feed)[0]
 
@@ -80,6 +83,7 @@ def cpu_ways(
     ways = dict(eager=lambda: _eager(net, inputs))
     if compiled: ways['compiled'] = lambda: _compiled(net, inputs)
     if hasattr(net, 'example'): ways['onnx'] = lambda: _onnx(net, inputs, folder, threads)
+    if isinstance(net, StudentPath): ways['int8'] = lambda: _onnx(net, inputs, folder, threads, int8=True)
     return ways | dict(product=lambda: lambda: big @ big)
 
 def cuda_ways(

@@ -19,8 +19,9 @@ from ..core.writer import NOTE
 from ..mega.base import Avatar, BaseModel
 from ..mega.student import Student
 from ..nets.warp import warp_portable
+from .int8 import save_int8
 from .puppet import open_animator, Puppet, wants_landmarks
-from .source import lazy_tracker, open_source
+from .source import lazy_tracker, open_driver, open_source, to_tensor
 
 # %% ../../nbs/use/05_export.ipynb #35348c68
 class DrivePath(nn.Module):
@@ -107,11 +108,18 @@ def save_path(
     return out
 
 # %% ../../nbs/use/05_export.ipynb #54c6e482
+def _shrink(out, size, driver, most=64):
+    "Eight bits for a file, by some frames of a driver"
+    with ExitStack() as stack:
+        crops = list(open_driver(driver, size, lazy_tracker(stack)).crops())
+    save_int8(out, out, (to_tensor([x]).numpy() for x in crops[::max(1, len(crops)//most)]))
+
 def export(
     source:str|Path, # a photo, video (first frame), clip folder, or 'person NAME'; of a student an avatar's name
     out:str|Path, # .onnx or .pt2
     model:str|Path|nn.Module = 'tiny-hr', # a run folder, a name of shipped weights, or a model
     face:int|None = None, # which face of the source, from the left, 0 first, where there are several
+    int8:str|Path = '', # a driver, for a student of eight bits: ranges are those of its frames; empty: float32
 ) -> Path:
     "Write the avatar of a portrait as one file"
     _check_name(out := check_writable(out, source))
@@ -119,7 +127,12 @@ def export(
     if wants_landmarks(net):
         raise ValueError(f'{model} is driven by landmarks, which a file without this book does not find; '
                          'give tiny-hr, or another model that sees crops')
-    if not net.needs_photo: return save_path(StudentPath(net, str(source)), out)
+    if int8 and (net.needs_photo or out.suffix.lower() != '.onnx'):
+        raise ValueError('eight bits are for students and for .onnx: leave int8 out, or give both')
+    if not net.needs_photo:
+        save_path(StudentPath(net, str(source)), out)
+        if int8: _shrink(out, net.in_size, int8)
+        return out
     with ExitStack() as stack: puppet = Puppet(net, open_source(source, lazy_tracker(stack), face))
     return save_path(DrivePath(net, puppet.avatar), out)
 
@@ -132,6 +145,8 @@ def _parser():
     p.add_argument('out', help='the .onnx or .pt2 to write')
     p.add_argument('--model', default='tiny-hr', help='run folder, or name of shipped weights; default: tiny-hr')
     p.add_argument('--face', type=int, metavar='N', help='which face of the source, from the left, 0 first')
+    p.add_argument('--int8', default='', metavar='DRIVER', help='a student of eight bits, faster on CPUs; ranges are those '
+                                                                'of a video, clip folder or person NAME')
     return p
 
 def main(
