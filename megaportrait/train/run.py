@@ -35,7 +35,7 @@ class Registered:
     first:str = 'tiny' # the preset that is taken where none is named
 
 STAGES = dict(base='mega.base_stage', hr='mega.enhancer_stage', student='mega.student_stage',
-              metaportrait='metaportrait.portrait_stage', fewshot='fewshot.fewshot_stage',
+              metaportrait='metaportrait.portrait_stage', fewshot='fewshot.stage',
               vasa='vasa.stage') # in the order of training
 
 def registered(
