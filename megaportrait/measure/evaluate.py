@@ -38,6 +38,8 @@ class Pairs:
     marks_s:Tensor|None = None # (N, L, 3) points of the source, crop coordinates
     marks:Tensor|None = None   # (N, L, 3) the same points in the truth
     depth:Tensor|None = None   # (N, 1, H, W) of the truth
+    outline_s:Tensor|None = None # (N, 14, 2) usual outline of the source's person, see chapter *Motion by landmarks*
+    outline_d:Tensor|None = None # (N, 14, 2) and of the driver's
     who:Tensor|None = None     # (N,) numbers of a student's avatars, in place of sources
 
     def __len__(self): return len(self.x_s)

@@ -13,44 +13,18 @@ from functools import lru_cache
 from pathlib import Path
 import torch
 from torch import nn, Tensor
-from ..core import pose as P
 from ..core.files import save_json
 from ..data.clips import ClipSet
 from ..data.crops import face_mask
-from ..data.face import EYES
 from ..data.points import dense_landmarks, smooth_landmarks
-from ..data.render import LANDMARKS
 from ..losses.gaze import load_gaze_net
 from ..losses.perceptual import load_face_net
 from .evaluate import cross_people, drive_all, Pairs
 from .flicker import endpoint_error, follow_points, visible
 from .frechet import fid, frechet_face, missing_fid
 from .metrics import (
-    ArcFace, csim, lpips, missing_lpips, pose_error, psnr, see_faces, ssim)
-
-# %% ../../nbs/measure/05_reenact.ipynb #2ad220c8
-def _keypoint_distance(
-    a:Tensor, # (B, 478, 3) landmarks in crop coordinates, NaN where no face was found
-    b:Tensor, # (B, 478, 3)
-) -> Tensor: # (B,) px of a picture of 256; NaN where either is missing
-    "Average distance of landmarks in the picture"
-    return (a - b)[..., :2].norm(dim=-1).mean(1)*128
-
-# %% ../../nbs/measure/05_reenact.ipynb #8d8c7049
-_MOVING = tuple(k for k in LANDMARKS if k not in (*P.RIGID, 468, 473)) # of the 478, what expressions move; irises aside
-
-def _expression_error(
-    a:Tensor, # (B, 478, 3) landmarks in crop coordinates, NaN where no face was found
-    b:Tensor, # (B, 478, 3)
-) -> Tensor: # (B,) % of the distance between the eyes; NaN where either is missing
-    "Distance of eyelids, lips, chin and brows after the best similarity of the rigid points"
-    ok = (a.isfinite() & b.isfinite()).flatten(1).all(1)
-    out, p, q = a.new_full((len(a),), math.nan), a[ok], b[ok]
-    to, at = P.fit_similarity(p[:, P.RIGID], q[:, P.RIGID]), list(_MOVING)
-    left, right = (q[:, list(o)].mean(1) for o in EYES)
-    d = (P.apply(to, p[:, at]) - q[:, at])[..., :2].norm(dim=-1).mean(1)
-    out[ok] = 100*d/(left - right).norm(dim=1)
-    return out
+    ArcFace, csim, eye_opening, lpips, missing_lpips, mouth_opening, pose_error, psnr, see_faces, ssim)
+from .motion import expression_error, keypoint_distance, list_measures, outline, outline_share
 
 # %% ../../nbs/measure/05_reenact.ipynb #ea56d690
 @torch.no_grad()
@@ -96,16 +70,17 @@ def list_cross(
     n:int,
     seed:int = 0,
 ) -> list[dict]: # source and driver, [clip, frame] each
-    "First frames of clips, driven by any frame of somebody else"
+    "First frames of clips, driven by any frame of somebody else, whose clip moves if there is one that does"
     r, out = random.Random(f'cross {seed}'), []
-    people, others = sorted(sources.identities), sorted(drivers.identities)
+    moving = {k: v for k, o in drivers.identities.items() if (v := [i for i in o if drivers[i].frames > 1])}
+    moving = moving or drivers.identities
+    people, others = sorted(sources.identities), sorted(moving)
     if len({*people, *others}) < 2:
         raise ValueError(f'{drivers.root/drivers.split} holds one person only, and cross-reenactment needs two; '
                          'prepare another')
     for i in range(n):
         a = people[i % len(people)]
-        s, d = (r.choice(c.identities[o]) for c,
-                o in ((sources, a), (drivers, r.choice([o for o in others if o != a]))))
+        s, d = (r.choice(o) for o in (sources.identities[a], moving[r.choice([o for o in others if o != a])]))
         out.append(dict(source=[sources[s].name, 0], driver=[drivers[d].name, r.randrange(drivers[d].frames)]))
     return out
 
@@ -124,8 +99,12 @@ def clip_pairs(
     mask = get('driver', at[1], lambda c, t: c.mask(t, size).float()/255)
     own = all(e['source'][0] == e['driver'][0] for e in listed)
     truth = (x_d, mask) if own else (None, None)
+    shapes = {}
+    if not own and sources.has_landmarks and drivers.has_landmarks:
+        usual = lru_cache(lambda c: outline(c.landmarks).nanmedian(0).values)
+        shapes = {f'outline_{k[0]}': get(k, by, lambda c, _: usual(c)) for k, by in zip(('source', 'driver'), at)}
     return Pairs(get('source', at[0], x), get('source', at[0], pose), x_d, pose_d, *truth,
-                 face=face_mask(pose_d, mask) if own else None)
+                 face=face_mask(pose_d, mask) if own else None, **shapes)
 
 # %% ../../nbs/measure/05_reenact.ipynb #ef1f294e
 def missing() -> dict: # name of a measure to a sentence; empty where all can be computed
@@ -143,7 +122,9 @@ class _Judge:
         self.faces = dict(own_csim=load_face_net()) | ({} if 'csim_arcface' in self.lack
                                                        else dict(csim_arcface=ArcFace()))
         self.net = load_gaze_net()
-        self.seen, (self.gaze, self.shut) = see_faces(self.like), read_eyes(self.net, self.like, pairs.pose_d)
+        self.looked = {}
+        self.seen, (self.gaze, self.shut) = self.look(self.like), read_eyes(self.net, self.like, pairs.pose_d)
+        self.other = pairs.truth is not pairs.x_d # somebody else drives
 
     def __call__(self,
         x:Tensor, # (N, 3, H, W) what is judged
@@ -152,7 +133,12 @@ class _Judge:
         "Every measure on every pair"
         p = self.pairs
         who = {k: csim(net, x, pose, p.x_s, p.pose_s) for k, net in self.faces.items()}
+        if self.other: who['driver_csim'] = csim(self.faces['own_csim'], x, pose, p.x_d, p.pose_d)
         return ({} if p.truth is None else self.pixels(x)) | self.motion(x, pose) | who
+
+    def look(self, x:Tensor): # what the tracker sees, looked at once
+        if id(x) not in self.looked: self.looked[id(x)] = see_faces(x)
+        return self.looked[id(x)]
 
     def pixels(self, x:Tensor) -> dict:
         "Against the true picture, whole and on face, ears and hair"
@@ -162,12 +148,16 @@ class _Judge:
 
     def motion(self, x:Tensor, pose:Tensor) -> dict:
         "What the tracker and the gaze network see it do, against what it should"
-        seen = self.seen if x is self.like else see_faces(x)
+        p, seen = self.pairs, self.look(x)
         gaze, shut = read_eyes(self.net, x, pose)
-        m = {} if self.pairs.truth is None else dict(keypoint_distance=_keypoint_distance(seen.landmarks,
-                                                                                         self.seen.landmarks))
+        m, (left, right) = {}, eye_opening(seen.landmarks).T
+        if p.truth is not None: m['keypoint_distance'] = keypoint_distance(seen.landmarks, self.seen.landmarks)
+        if p.outline_d is not None:
+            m['outline_share'] = outline_share(outline(seen.landmarks), outline(self.look(p.x_s).landmarks),
+                                               p.outline_s, p.outline_d)
         return m | dict(pose_error_deg=pose_error(seen.pose, self.seen.pose),
-                        expression_error=_expression_error(seen.landmarks, self.seen.landmarks),
+                        expression_error=expression_error(seen.landmarks, self.seen.landmarks),
+                        mouth=mouth_opening(seen.landmarks), left_eye=left, right_eye=right,
                         own_gaze_error_deg=angle(gaze, self.gaze).where(~self.shut.all(1), math.nan),
                         own_blink_agreement=blink_agreement(shut, self.shut),
                         found=seen.found.float())
@@ -203,7 +193,7 @@ class Reenacted:
     pairs:Pairs
     out:Tensor      # (N, 3, H, W)
     values:dict     # '', '_copy_source', ... to names to (N,)
-    sets:dict       # distances of sets, by name
+    sets:dict       # what only the whole list tells, by name
 
 def run_reenactment(
     model, # an animator, ready for use
@@ -223,7 +213,7 @@ def run_reenactment(
             values[k]['flow_epe'] = v  # of the model, and of a copy of the source
     sets = {f'own_frechet_face{k}': frechet_face(*v, judge.like, p.pose_d) for k, v in shown.items()}
     if 'fid' not in judge.lack: sets |= {f'fid{k}': fid(v[0], judge.like) for k, v in shown.items()}
-    return Reenacted(listed, pairs, out, values, sets)
+    return Reenacted(listed, pairs, out, values, sets | list_measures(values))
 
 def pair_summary(
     result:Reenacted,

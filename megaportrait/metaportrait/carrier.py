@@ -42,7 +42,7 @@ def _tracked(
         raise ValueError(f'the tracker finds no face in {lost} of {len(x)} pictures: pass {name}')
     return seen.landmarks.to(x)
 
-_TURN = 1.2 # how far landmarks are turned, so that the picture looks turned as it should
+_TURN = 1.15, 1.4, 1.1 # how far landmarks are turned, so that the picture looks turned as it should: yaw, pitch, roll
 
 class Carrier(nn.Module):
     "Carries the pixels of a photograph along landmarks"

@@ -159,10 +159,10 @@ def _expressions(
 
 _TOUCH = .006 # lips nearer than that are shut, 16 cm: what is left of the tracker's jitter
 
-def _turn_more(pose_s, pose_d, share):
-    "Poses (T, 4, 4) whose head is turned away from the source's by `share` of what it was"
+def _turn_more(pose_s, pose_d, shares):
+    "Poses (T, 4, 4) whose head is turned away from the source's by these shares of yaw, pitch and roll"
     (s, R, t), R_s = P.split(pose_d), P.split(pose_s)[1]
-    return P.similarity(P.rotation(*(share*o for o in P.angles(R @ R_s.mT))) @ R_s, s, t)
+    return P.similarity(P.rotation(*(k*o for k, o in zip(shares, P.angles(R @ R_s.mT)))) @ R_s, s, t)
 
 def transfer(
     marks_s:Tensor, # (1, 478, 3) of the source, crop coordinates
@@ -171,7 +171,7 @@ def transfer(
     pose_d:Tensor, # (T, 4, 4) as the head shall be: the driver's, or as relative motion makes it
     reference:int|None = None, # the driver's frame from which expressions change; None: absolute
     rest:Resting|None = None, # of the driver; None: from these frames
-    turn:float = 1., # how far the head turns away from the source's pose, as a part of what it should
+    turn:tuple = (1., 1., 1.), # how far the head turns from the source's pose, parts of the yaw, pitch and roll asked
 ) -> Tensor: # (T, 478, 3) crop coordinates
     "Landmarks of the source with the driver's motion"
     shape = head_shape(marks_d)

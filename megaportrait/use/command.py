@@ -18,6 +18,7 @@ _COMMANDS = dict( # name to its module, of which `main` is called, and what it d
     talk=('use.talk', 'make a portrait speak'),
     evaluate=('use.report', 'measure a model on held-out people, with pictures'),
     export=('use.export', 'write an avatar as one file, for onnxruntime or torch.export.load'),
+    push=('use.hub', 'put a model on the Hugging Face Hub'),
     live=('use.live', 'drive a portrait by a camera'),
     studio=('use.studio', 'edit an animation by sliders, in a browser'),
     benchmark=('study.benchmark', 'measure the speed of models on this machine'),

@@ -116,7 +116,7 @@ def means_table(
     mean = lambda m, k: cell(m[k].double().nanmean()) if k in m else ''
     rows = [[k, *(mean(m, k) for _, _, m in shown)] for k in result.values['']]
     sets = [k for k in result.sets if not k.endswith(tuple(o for o in titles if o))]
-    rows += [[k, *(cell(result.sets[k + end]) for end, _, _ in shown)] for k in sets]
+    rows += [[k, *(cell(result.sets.get(k + end, math.nan)) for end, _, _ in shown)] for k in sets]
     return markdown_table(['', *(title for _, title, _ in shown)], rows)
 
 def keep_extremes(
