@@ -7,6 +7,7 @@ __all__ = ['autocast', 'update', 'Losses', 'weighted', 'adversarial_on', 'advers
            'PairStage']
 
 # %% ../../nbs/train/02_stage.ipynb #6fb643dc
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 import torch
@@ -35,7 +36,7 @@ def update(
     opt.zero_grad(set_to_none=True)
     for part in [loss] if torch.is_tensor(loss) else loss: part.backward()
     average_grads(net.parameters(), st.world)
-    norm = nn.utils.clip_grad_norm_(net.parameters(), st.cfg.clip)
+    norm = nn.utils.clip_grad_norm_(net.parameters(), st.cfg.clip or math.inf)
     opt.step()
     power_iteration(net)
     return norm.detach()
