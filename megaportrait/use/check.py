@@ -9,7 +9,7 @@ __all__ = ['what_it_says', 'main']
 import argparse, json, re
 from importlib.util import find_spec
 from pathlib import Path
-from PIL import ExifTags, Image
+from PIL import ExifTags
 from ..core.photos import open_picture
 from ..core.video import open_video
 
