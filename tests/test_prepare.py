@@ -5,7 +5,7 @@ import pytest
 
 CRASH = """  # a decoder that does not survive one of the files
 import sys
-if any('spawn_main' in o for o in sys.orig_argv) and not any('resource_tracker' in o for o in sys.orig_argv):
+if any('spawn_main' in o or 'default_worker' in o for o in sys.orig_argv) and not any('resource_tracker' in o for o in sys.orig_argv):
     import os, megaportrait.core.video as video
     read = video.read_video
     def read_video(path): return os.abort() if 'crash' in str(path) else read(path)
@@ -17,10 +17,11 @@ if any('spawn_main' in o for o in sys.orig_argv) and not any('resource_tracker' 
 def videos(tmp_path_factory):
     "Three short videos of synthetic people, and one that kills whoever reads it"
     from megaportrait.core.viz import save_video
-    from megaportrait.data.people import sample_identity, sample_motion
-    from megaportrait.data.render import render
+    from megaportrait.data.motion import sample_motion
+    from megaportrait.data.person import sample_identity
+    from megaportrait.data.scene import render
     d = tmp_path_factory.mktemp("videos")
-    for i in range(3): save_video(d/f"p{i}#1.mp4", list(render(sample_identity(i), sample_motion(i, 10, 12.), 112).image), 12)
+    for i, who in enumerate((5, 15, 29)): save_video(d/f"p{i}#1.mp4", list(render(sample_identity(who), sample_motion(i, 10, 12.), 112).image), 12)
     (d/"q_crash.mp4").write_bytes((d/"p0#1.mp4").read_bytes())
     return d
 
@@ -85,3 +86,16 @@ def test_jobs_of_an_array_make_one_set(videos, tmp_path):
     for c in (c for s in sets.values() for c in s): assert c.frame(c.frames-1).shape == (3, 64, 64) and len(c.pose) == c.frames
     text, err, code = finish(job(0))
     assert code == 0 and "0 clips prepared (0 frames), 2 were there" in text, text + err
+
+
+def test_ray(videos, tmp_path):
+    "A Ray cluster on this machine prepares a set; the worker that dies costs its file alone, and an address without a cluster is named"
+    pytest.importorskip("ray")
+    from megaportrait.data.clips import ClipSet
+    out = tmp_path/"out"
+    _, err, code = finish(start(videos, out, tmp_path, 2, "--ray", "auto"))
+    assert code == 1 and "there is no Ray cluster at 'auto'" in err, err
+    text, err, code = finish(start(videos, out, tmp_path, 2, "--ray", "local"))
+    assert code == 0 and "crashed: 1 clip\n" in text, text + err
+    assert [c.name for c in ClipSet(out)] == [f"p{i}#1" for i in range(3)]
+    for c in ClipSet(out): assert c.frame(c.frames-1).shape == (3, 64, 64) and len(c.pose) == c.frames

@@ -27,8 +27,8 @@ class TrainCfg:
     # of Muon, which then moves the convolutions' kernels, same cosine; 0: AdamW moves all
     lr_kernel:float = 0.
     wd:float = 1e-2                     # weight decay
-    clip:float = 10.                    # largest gradient norm
-    ema:float = .999                    # decay of the averaged weights
+    clip:float = 10.                    # largest gradient norm; 0: any
+    ema:float = .999                    # decay of the averaged weights; 0: they are the trained ones
     # share of the steps after which the critic joins, and with it all that waits for it
     adv_from:float = 0.
     amp:bool = True                     # bf16 where the device is a GPU
@@ -40,6 +40,10 @@ class TrainCfg:
     snap_every:int = 2000               # steps between sample pictures
     save_every:int = 1000               # steps between checkpoints
     keep_every:int = 0                  # steps between checkpoints that stay when the next is written; 0: none
+
+    def goes_with(self, over:dict) -> dict: # other fields
+        "What follows from the fields that somebody sets over this preset, unless it is set too"
+        return {}
 
     def __post_init__(self):
         for k in ('bs', 'steps', 'log_every', 'snap_every', 'save_every'):

@@ -19,12 +19,12 @@ from tqdm.auto import tqdm
 from ..core.files import claimed, make_folder, save_json
 from ..core.photos import is_image, is_video, read_photo, Unreadable
 from ..core.video import fitted, read_video
-from ..core.workers import answers
+from ..core.workers import answers, cluster_answers
 from .clips import _pictures, in_tars
 from .crops import crop, crop_boxes, crop_track
 from .face import Tracker
 from .footage import (
-    assign_splits, choose, Dropped, find_cuts, find_footage, Footage, PrepareCfg, sharpness)
+    assign_splits, choose, Dropped, find_cuts, find_footage, Footage, PrepareCfg, sharpness, STRICT_LIMITS)
 from .resume import index_clips, remember, row_of, rows_before, sweep, verdicts
 from .tables import readable
 from .tars import pack_clips, part_of
@@ -108,7 +108,7 @@ def _prepare_footage(
     keep, why, scene = choose(seen['found'], seen['n_faces'], seen['box'], seen['sharp'],
                               find_cuts(seen['change'], seen['box'], cfg.cut), cfg)
     boxes = np.zeros((len(keep), 3), np.float32)
-    boxes[scene] = crop_boxes(seen['box'][scene])
+    boxes[scene] = crop_boxes(seen['box'][scene], cfg.smooth)
     landmarks, pose = crop_track(seen['landmarks'][keep], seen['pose'][keep], boxes[keep])
     span = seen['time'][scene]
     meta = dict(identity=take.identity, source=take.source or readable(take.path.name), licence=take.licence,
@@ -176,9 +176,10 @@ def _work(take, out, cfg):
     except Dropped as e: return dict(reason=e.reason, why=str(e))
     except Exception as e: return dict(reason='failed', why=f'{take.path}: {type(e).__name__}: {e}')
 
-def _hand_out(takes, out, cfg, workers):
+def _hand_out(takes, out, cfg, workers, ray):
     "Answers as they come: (take, what `_work` says)"
-    with closing(answers(partial(_work, out=out, cfg=cfg), takes, workers)) as said:
+    work = partial(_work, out=out.resolve(), cfg=cfg)
+    with closing(cluster_answers(work, takes, ray, workers) if ray else answers(work, takes, workers)) as said:
         for take, answer in said:
             yield take, answer or dict(reason='crashed', why=f'{take.path}: the process that read it died; '
                                        'its decoder does not survive it, or memory was short')
@@ -196,11 +197,14 @@ def prepare(
     photos:bool = False, # not videos: every picture is a clip of one frame, of a person of its own
     retry:bool = False, # look again at what was left out before
     shard:str = '', # 'K/N': the part of job K of N, from 0, into a folder of its own
+    ray:str = '', # address of a Ray cluster that shares the work, see `cluster_answers`; empty: this machine
     tar:int = 0, # clips to pack into one tar file; 0: leave them in folders
+    strict:bool = False, # the paper's crops and filters, see `STRICT_LIMITS`
     **limits, # fields of `PrepareCfg`
 ) -> _PrepareReport:
     "Make a training set from videos"
-    cfg, out = PrepareCfg(**(dict(min_frames=1) if photos else {}) | limits), Path(out)
+    limits = (dict(min_frames=1) if photos else {}) | limits | (STRICT_LIMITS if strict else {})
+    cfg, out = PrepareCfg(**limits), Path(out)
     workers = os.cpu_count() if workers is None else workers
     if workers < 0 or not 0 <= eval_fraction <= 1:
         raise ValueError(f'workers={workers}, eval_fraction={eval_fraction}: give 0 or more processes, and 0 to 1')
@@ -215,7 +219,7 @@ def prepare(
         todo = [t for t in takes if (t.split, t.name) not in packed and not (out/t.split/t.name).is_dir()]
         report = _PrepareReport(out, [], len(takes) - len(todo), {}, Counter(), {})
         report.dropped |= {} if retry else verdicts(out, todo, cfg)
-        try: _all(report, [t for t in todo if t.name not in report.dropped], cfg, workers, progress)
+        try: _all(report, [t for t in todo if t.name not in report.dropped], cfg, workers, ray, progress)
         finally:
             sweep(out)
             report.dropped |= index_clips(out, rows, takes)
@@ -224,9 +228,9 @@ def prepare(
 
 def _inside(path, out): return path.resolve().is_relative_to(out.resolve())
 
-def _all(report, todo, cfg, workers, progress):
+def _all(report, todo, cfg, workers, ray, progress):
     "Prepare what is to be done, and note every answer"
-    answers = _hand_out(todo, report.out, cfg, workers)
+    answers = _hand_out(todo, report.out, cfg, workers, ray)
     with closing(answers), tqdm(total=len(todo), desc='preparing', unit='clip', disable=not progress) as bar:
         for take, answer in answers:
             _note(report, take, answer, cfg)
@@ -266,10 +270,14 @@ def main(argv:list|None=None) -> int:
     p.add_argument('--photos', action='store_true', help='VIDEOS is a folder of photographs, one person each (FFHQ): '
                                                          'every picture becomes a clip of one frame')
     p.add_argument('--shard', default='', metavar='K/N', help='part K of N, from 0, into a folder of its own in OUT')
+    p.add_argument('--ray', default='', metavar='ADDRESS', help='share the work on a Ray cluster whose machines all '
+                                                                'see VIDEOS and OUT: auto, local, or HOST:PORT')
     p.add_argument('--tar', type=int, default=0, help='clips to pack into one tar file (default: 0, folders)')
     for f in fields(PrepareCfg):
         p.add_argument(f'--{f.name.replace("_", "-")}', type=f.type, default=f.default, help=f'{_HELP[f.name]} '
             f'(default: {f.default})')
+    p.add_argument('--strict', action='store_true', help="the paper's crops and filters: heads of 512 px or more, each "
+                                                         'frame cropped by itself')
     p.add_argument('--retry', action='store_true', help='look again at what was left out before')
     a = vars(p.parse_args(argv))
     if a['photos'] and a['min_frames'] == PrepareCfg.min_frames: a['min_frames'] = 1
@@ -283,4 +291,5 @@ _HELP = dict(size='side of the crops, px', min_face="smallest side of the head's
                                                     "--size", min_sharp='least sharpness of a face',
              min_frames='least number of good frames of a clip', max_many='largest fraction of frames with several '
                  'faces', cut='change between frames that may be a scene cut',
-             max_fps='faster videos are thinned to this', quality='of the JPEG')
+             max_fps='faster videos are thinned to this', quality='of the JPEG',
+             smooth='of the crops, standard deviation in frames')

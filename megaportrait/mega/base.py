@@ -140,8 +140,8 @@ class BaseModel(_BaseParts):
     needs_photo = True # what it shows comes from a picture of the source
 
     def pose(self, x, pose, name):
-        "The pose that was given, else the pose network's"
-        if pose is not None: return pose
+        "The pose that was given, else the pose network's; with `seen_pose` the network's, where it is at hand"
+        if pose is not None and not (self.cfg.seen_pose and self.pose_net is not None): return pose
         if self.pose_net is not None: return self.pose_net(x)
         raise ValueError(f'{name} is missing and the model has no trained pose network: use megaportrait.load, which '
                          f'sets it, '

@@ -9,7 +9,7 @@ __all__ = ['REGISTERED', 'picture_nets', 'picture_weights', 'picture_terms', 'Ba
 from pathlib import Path
 import torch
 from torch import Tensor
-from ..core.shipped import label_nets, save_model
+from ..core.shipped import label_nets, load_net, save_model
 from ..core.weights import Entry, load_state, need, registry
 from ..data.augment import augment_motion, augment_pair
 from ..data.clips import ClipSet, open_sets
@@ -18,25 +18,26 @@ from ..data.points import known_points, points_of_batch
 from ..data.synthetic import find_data
 from ..losses.contrast import contrastive_loss, mismatch_loss, volume_loss
 from ..losses.critic import Discriminator
-from ..losses.gaze import divergence, eye_patches, GazeLoss, load_gaze_net
+from ..losses.gaze import divergence, eye_patches, gaze_loss, gaze_weights, load_gaze_net
 from ..losses.perceptual import feature_weights, mask_foreground, mouth_patch, Perceptual, pixel_loss
 from ..losses.told_flow import seen_marks, told_flow, told_marks
 from ..measure.evaluate import evaluate
+from ..nets.motion import PoseNet
 from ..nets.warp import compose
 from ..train.run import check_run, Registered, train_stage
 from ..train.stage import adversarial_on, adversarial_terms, autocast, Losses, PairStage
 from ..train.state import first_alone, State
 from .base import BaseModel, load_base
-from .config import BaseCfg, PictureCfg, presets
+from .config import BaseCfg, PictureCfg, presets, STRICT
 
 # %% ../../nbs/mega/06_base_stage.ipynb #ea24b930
 def picture_nets(cfg:PictureCfg) -> dict: # name to a frozen network
     "The networks that `picture_terms` asks"
-    return dict(percept=Perceptual(cfg)) | (dict(gaze=GazeLoss(load_gaze_net())) if cfg.w_gaze else {})
+    return dict(percept=Perceptual(cfg)) | (dict(gaze=gaze_loss(cfg)) if cfg.w_gaze else {})
 
 def picture_weights(cfg:PictureCfg) -> list[Entry]:
     "The files that `picture_nets` reads"
-    return feature_weights(cfg) + [label_nets['gaze']]*bool(cfg.w_gaze)
+    return feature_weights(cfg) + ([gaze_weights(cfg)] if cfg.w_gaze else [])
 
 def picture_terms(
     st:State, # with `picture_nets` as its loss networks
@@ -92,11 +93,17 @@ class BaseStage(PairStage):
         return dict(model=model, critic=Discriminator(cfg))
 
     def loss_nets(self, cfg:BaseCfg) -> dict:
-        return picture_nets(cfg) | (dict(gaze=GazeLoss(load_gaze_net())) if cfg.w_blink and not cfg.w_gaze else {})
+        lids = dict(lids=load_gaze_net()) if cfg.w_blink else {}
+        return picture_nets(cfg) | lids | (dict(pose=load_net('pose', PoseNet)) if cfg.seen_pose else {})
 
     def prepare(self, st:State, batch:dict, gen:torch.Generator) -> dict:
         points = points_of_batch(self.points, batch) if self.points else {}
-        return augment_pair(to_float(batch | points, st.device), st.cfg, gen, st.shard)
+        return augment_pair(self.seen(st, to_float(batch | points, st.device)), st.cfg, gen, st.shard)
+
+    def seen(self, st:State, b:dict) -> dict:
+        "The batch with the poses that the configuration asks for"
+        if not st.cfg.seen_pose: return b
+        with torch.no_grad(): return b | {k: st.loss_nets['pose'](b[f'x{k[4:]}']) for k in b if k.startswith('pose_')}
 
     def generate(self, st:State, b:dict, gen:torch.Generator):
         "The prediction, the cross image, and all that the losses need of the way there"
@@ -131,7 +138,7 @@ class BaseStage(PairStage):
 
     def picture(self, st:State, probe:dict) -> list: # rows of images
         "Fixed pairs through the averaged weights: source, driver, self, and the cross image of the next identity"
-        b = to_float(probe, st.device)
+        b = self.seen(st, to_float(probe, st.device))
         with torch.no_grad(), autocast(st):
             a = st.ema.avatar(b['x_s'], b['pose_s'])
             same = st.ema.drive(a, b['x_d'], b['pose_d'])
@@ -148,7 +155,7 @@ def _blink_term(
 ) -> Tensor: # ()
     "How far what z tells of the eyelids is from what the gaze network sees"
     z, x, pose = (torch.cat(o) for o in ((out.z_s, out.z_d), (b['x_s'], b['x_d']), (b['pose_s'], b['pose_d'])))
-    with torch.no_grad(): seen = st.loss_nets['gaze'].net(x, pose).blink
+    with torch.no_grad(): seen = st.loss_nets['lids'](x, pose).blink
     return divergence(seen, st.nets['model'].eyelids(z))
 
 def _fade(st:State) -> float:
@@ -185,8 +192,8 @@ def _imagenet_start(
 # %% ../../nbs/mega/06_base_stage.ipynb #e348be7e
 def _weights(cfg:BaseCfg) -> list[Entry]:
     "The files that stage one reads"
-    lids = [label_nets['gaze']]*bool(cfg.w_blink and not cfg.w_gaze)
-    return picture_weights(cfg) + lids + [registry['resnet18'], registry['resnet50']]*cfg.imagenet
+    labels = [label_nets[k] for k, asked in (('gaze', cfg.w_blink), ('pose', cfg.seen_pose)) if asked]
+    return [*dict.fromkeys(picture_weights(cfg) + labels + [registry['resnet18'], registry['resnet50']]*cfg.imagenet)]
 
 def _check(cfg:BaseCfg, data:str|Path, *, pairs:int):
     "What would stop stage one on these data"
@@ -212,5 +219,5 @@ def train_base(
     clips, unseen = open_sets(root, pairs > 0)
     return train_stage(BaseStage(unseen), cfg, clips, run, pairs=pairs, **go)
 
-REGISTERED = Registered(BaseCfg, presets, train_base, _check, load_base)
+REGISTERED = Registered(BaseCfg, presets, train_base, _check, load_base, strict=STRICT)
 

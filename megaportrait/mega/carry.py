@@ -47,6 +47,7 @@ class CarryG2d(G2d):
         super().__init__(cfg)
         w, kw = cfg.g2d_ups[-1], dict(groups=cfg.groups)
         self.depths = conv(2, cfg.g2d_width, cfg.vol_depth, 1)
+        self.depths.exact = True  # it makes positions
         self.finer = Head(2, w, 2, 3, zero_scale=.05, **kw)
         self.merge = ResBlock(2, w + 3 + cfg.app_widths[0], w, **kw)
         self.head = Head(2, w, 4, 3, **kw)

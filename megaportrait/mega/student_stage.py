@@ -23,6 +23,7 @@ from ..data.synthetic import find_data
 from ..losses.critic import Discriminator
 from ..losses.perceptual import feature_loss, load_face_net, UnitVgg, VGG_WEIGHTS
 from ..measure.metrics import csim, psnr
+from ..nets.half import half_type, in_half
 from ..core.weights import need
 from ..train.run import check_run, load, Registered, train_stage
 from ..train.stage import adversarial_on, adversarial_terms, autocast, Losses, PairStage
@@ -32,14 +33,14 @@ from .student import SPADE, Student, student_presets, StudentCfg
 
 # %% ../../nbs/mega/10_student_stage.ipynb #4c904696
 class Teacher(nn.Module):
-    "A frozen model with its avatars, and their names"
+    "A frozen model with its avatars, and their names; on GPUs in half precision"
     def __init__(self,
         model:nn.Module, # with `avatar` and `drive`
         people:dict, # name to source picture (1, 3, H, W) in [0, 1] and pose (1, 4, 4)
     ):
         super().__init__()
-        self.model, self.names = model.fold().requires_grad_(False), tuple(people)
         device = next(model.parameters()).device
+        self.model, self.names = in_half(model.fold().requires_grad_(False), half_type(device)), tuple(people)
         self.x_s, self.pose_s = (torch.cat(o).to(device) for o in zip(*people.values()))
         with torch.no_grad(): self.avatars = self.model.avatar(self.see(self.x_s), self.pose_s)
 
@@ -176,8 +177,7 @@ def student_pictures(
 ) -> Tensor: # (N, 3, H, W) on the CPU
     "What a student or a teacher paints, some pictures at a time"
     device = next(net.parameters()).device
-    to = lambda *o: [v.to(device) for v in o]
-    ask = lambda s: net(*to(k[s], x[s], pose[s])) if pose is not None else net(*to(x[s], k[s]))
+    ask = lambda s: net(*(o[s].to(device) for o in ((x, k) if pose is None else (k, x, pose))))
     return torch.cat([ask(slice(j, j + batch)).float().cpu() for j in range(0, len(x), batch)])
 
 def apart(

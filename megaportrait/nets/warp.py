@@ -7,6 +7,7 @@ __all__ = ['identity_grid', 'warp', 'rigid_parts', 'PartWeights', 'follow', 'to_
            'warp_portable']
 
 # %% ../../nbs/nets/02_warp.ipynb #b5048819
+from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
@@ -25,11 +26,18 @@ def identity_grid(
     return torch.stack([x, y, z], -1)[None]
 
 # %% ../../nbs/nets/02_warp.ipynb #0e012048
+@lru_cache
+def _lacks_sampler(kind:str) -> bool:
+    "Whether torch has no 3-D sampler, with its gradient, for a kind of device; older ones had none for Apple's GPUs"
+    return kind == 'mps' and not all(torch._C._dispatch_has_kernel_for_dispatch_key(f'aten::grid_sampler_3d{o}', 'MPS')
+                                     for o in ('', '_backward'))
+
 def warp(
     v:Tensor, # (B, C, D, H, W) features
     grid:Tensor, # (B, D', H', W', 3) where to look in `v`, xyz in [-1, 1]
 ) -> Tensor: # (B, C, D', H', W') trilinear, outside of `v` its border goes on; in the dtype of `v`
     "Sample `v` at `grid`, the circle of Eq. 1; positions are float32 also under autocast"
+    if _lacks_sampler(v.device.type): return warp_portable(v, grid)
     with full_precision(v):
         return F.grid_sample(v.float(), grid.float(), padding_mode='border', align_corners=False).to(v.dtype)
 

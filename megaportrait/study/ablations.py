@@ -15,14 +15,12 @@ from ..core.curves import read_log
 from ..core.files import load_json, project_root, save_json
 from ..core.viz import save_grid
 from ..data.clips import ClipSet, held_out
-from ..data.pairs import to_float
 from ..data.synthetic import find_data
 from ..losses.gaze import load_gaze_net
 from ..measure.evaluate import evaluate
 from ..measure.leakage import measure_leakage
 from ..measure.reenact import angle, blink_agreement, read_eyes
-from ..labels.pose import load_pose_net
-from ..mega.base import BaseModel
+from ..mega.base import BaseModel, with_pose_net
 from ..mega.base_stage import BaseStage
 from ..mega.config import BaseCfg, presets
 from ..train.loop import train
@@ -40,11 +38,6 @@ class _NoSourceWarp(BaseModel):
         v_s, e_s = self.appearance(x_s)
         return dict(e_s=e_s, v_s=v_s, flow_s=None, w_s2c=None, v_c=v_s, volume=self.g3d(v_s), early=None)
 
-# %% ../../nbs/study/02_ablations.ipynb #62ab3886
-class _SeesPose(BaseModel):
-    "Poses from the pose network, always"
-    def pose(self, x, pose, name): return super().pose(x, None, name)
-
 # %% ../../nbs/study/02_ablations.ipynb #a397b83a
 _STUDY = dict(steps=500, adv_from=.3, w_cos=2., percept='random', percept_width=8, w_vgg=4.)
 _LARGE = dict(size=128, app_widths=(8, 16, 32, 64), g2d_ups=(32, 16, 8),  # the same volume
@@ -58,7 +51,6 @@ class _Variant:
     title:str                   # its name in tables
     than:str = 'full'           # the variant that it is compared with
     model:type = BaseModel
-    seen:bool = False           # poses come from the pose network, in training and after
     over:dict = field(default_factory=dict) # fields of the configuration that differ from the study's
 
 VARIANTS = dict(
@@ -67,7 +59,7 @@ VARIANTS = dict(
     no_global=_Variant('without global descriptor', model=_NoGlobal),
     no_source_warp=_Variant("without source's warp", model=_NoSourceWarp),
     no_augment=_Variant("without driver's augmentation", over=dict(jitter_motion=0., grey_p=0., tps_sigma=0.)),
-    seen_pose=_Variant("without labels' poses", seen=True),
+    seen_pose=_Variant("without labels' poses", over=dict(seen_pose=True)),
     adamw=_Variant('without Muon', over=dict(lr_kernel=0.)),
     paper_groups=_Variant('without few groups', over=dict(groups=32)),
     drawn_shortcuts=_Variant('without plain shortcuts', over=dict(skip3x3=True)),
@@ -77,7 +69,8 @@ VARIANTS = dict(
     carried=_Variant('with carried pixels', over=_CARRY),
     told=_Variant('with carried pixels, flow told', over=_CARRY | dict(w_flow=10.)),
     large=_Variant('whole, 128 px', '', over=_LARGE),
-    no_gaze=_Variant('without gaze loss, 128 px', 'large', over=_LARGE | dict(w_gaze=0.)))
+    no_gaze=_Variant('without gaze loss, 128 px', 'large', over=_LARGE | dict(w_gaze=0.)),
+    soft_gaze=_Variant('with a fifth of the gaze loss, 128 px', 'large', over=_LARGE | dict(w_gaze=1.)))
 
 def _study_cfg(
     name:str, # of VARIANTS
@@ -98,27 +91,6 @@ class _AblationStage(BaseStage):
         nets, model = super().nets(cfg), self.variant.model(cfg)
         model.load_state_dict(nets['model'].state_dict())
         return nets | dict(model=model)
-
-    def loss_nets(self, cfg:BaseCfg) -> dict:
-        return super().loss_nets(cfg) | (dict(pose=load_pose_net()) if self.variant.seen else {})
-
-    def seen(self, st:State, b:dict) -> dict:
-        "The batch with the poses that the variant is given"
-        if not self.variant.seen: return b
-        with torch.no_grad(): return b | {f'pose_{n}': st.loss_nets['pose'](b[f'x_{n}']) for n in 'sd'}
-
-    def prepare(self, st:State, b:dict, gen:torch.Generator) -> dict: return self.seen(st, super().prepare(st, b, gen))
-
-    def picture(self, st:State, probe:dict) -> list:
-        return super().picture(st, self.seen(st, to_float(probe, st.device)))
-
-    def finished(self, st:State) -> BaseModel:
-        "The averaged model, for use"
-        if not self.variant.seen: return st.ema
-        model = _SeesPose(st.cfg).to(st.device).eval()
-        model.load_state_dict(st.ema.state_dict())
-        model.pose_net = st.loss_nets['pose']
-        return model
 
 # %% ../../nbs/study/02_ablations.ipynb #6bac5f1c
 def _train_variant(
@@ -145,7 +117,7 @@ def _measure_variant(
     people:int = 30, # to measure identity leakage on
 ) -> tuple[dict, list]: # numbers; rows of pictures: source, driver, truth, output
     "What a trained variant can do with held-out people"
-    model = _AblationStage(VARIANTS[name]).finished(st)
+    model = with_pose_net(st.ema) if st.cfg.seen_pose else st.ema
     m, shown = evaluate(model, held_out(data), pairs)
     cross, out = shown['cross']
     net = load_gaze_net()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 import torch
 from torch import nn
-from ..nets.layers import channels_last
+from ..nets.half import in_half
 from ..use.export import save_path
 from ..use.run_onnx import OnnxAvatar
 
@@ -55,17 +55,6 @@ def _graphed(
         return out
     return again
 
-def _in_half(
-    net:nn.Module, # changed in place
-    dtype:torch.dtype, # torch.bfloat16 or torch.float16
-) -> Callable:
-    "A network in half precision: kernels stored so, arithmetic by autocast"
-    for p in channels_last(net).parameters():
-        if p.dim() > 1: p.data = p.data.to(dtype)
-    def run(*inputs):
-        with torch.autocast(inputs[0].device.type, dtype, cache_enabled=False): return net(*inputs)
-    return run
-
 # %% ../../nbs/study/05_hardware.ipynb #cc1d1e71
 PRODUCT = 1024 # side of the matrices of the product
 
@@ -104,7 +93,7 @@ def cuda_ways(
     def way(dtype, wrap):
         def prepare():
             net, inputs = make()
-            return wrap(_in_half(net.to(device), dtype), tuple(o.to(device) for o in inputs))
+            return wrap(in_half(net.to(device), dtype), tuple(o.to(device) for o in inputs))
         return prepare
     kinds = dict(bf16=torch.bfloat16, fp16=torch.float16)
     ways = {f'{name} {kind}': way(dtype, wrap) for name, dtype in kinds.items() for kind, wrap in wraps.items()}

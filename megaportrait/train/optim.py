@@ -62,8 +62,8 @@ def optimiser(
     lr:float, # at its peak
     lr_kernel:float = 0., # of Muon for the kernels; 0: AdamW moves all
 ) -> torch.optim.Optimizer: # each group of parameters with its `peak`, the rate that the cosine scales
-    "AdamW as in App. B.1, or Muon"
-    kw = dict(lr=lr, betas=cfg.betas, eps=1e-8, weight_decay=cfg.wd)
+    "AdamW as in App. B.1, or Muon; one kernel moves all parameters at once"
+    kw = dict(lr=lr, betas=cfg.betas, eps=1e-8, weight_decay=cfg.wd, fused=True)
     opt = Muon(net, lr_kernel, **kw) if lr_kernel else torch.optim.AdamW([p for p in net.parameters()
         if p.requires_grad], **kw)
     for g in opt.param_groups: g['peak'] = g['lr']

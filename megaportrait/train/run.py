@@ -8,7 +8,7 @@ __all__ = ['STAGES', 'Registered', 'registered', 'load', 'configure', 'run_lengt
 # %% ../../nbs/train/04_run.ipynb #60be971d
 import argparse, ast, os, sys, time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 import torch
@@ -33,9 +33,11 @@ class Registered:
     check:Callable  # check(cfg, data, *, pairs): what would stop a training on these data, in a sentence
     load:Callable   # load(folder, device): the trained model, ready for use
     first:str = 'tiny' # the preset that is taken where none is named
+    strict:dict = field(default_factory=dict) # fields over a preset that make it the paper and nothing else
 
 STAGES = dict(base='mega.base_stage', hr='mega.enhancer_stage', student='mega.student_stage',
-              metaportrait='metaportrait.portrait_stage', vasa='vasa.stage') # in the order of training
+              metaportrait='metaportrait.portrait_stage', fewshot='fewshot.stage',
+              vasa='vasa.stage') # in the order of training
 
 def registered(
     name:str, # of a stage
@@ -63,13 +65,16 @@ def configure(
     batch_size:int = 0, # 0: the preset's; samples per step, over all processes
     stage:str = 'base',
     short:bool = False, # four steps, to try a notebook
+    strict:bool = False, # the paper and nothing else
     **over, # any other field of the stage's configuration
 ) -> TrainCfg: # of the stage's kind
     "The configuration of a run"
     entry = registered(stage)
     if preset not in entry.presets:
         raise ValueError(f"preset '{preset}' is not known; choose from {', '.join(entry.presets)}")
-    return run_length(from_dict(to_dict(entry.presets[preset]) | over, entry.cfg), steps, batch_size, short)
+    if strict and not entry.strict: raise ValueError(f"stage '{stage}' has no strict form: leave strict out")
+    cfg, over = entry.presets[preset], (entry.strict if strict else {}) | over
+    return run_length(from_dict(to_dict(cfg) | cfg.goes_with(over) | over, entry.cfg), steps, batch_size, short)
 
 def run_length(
     cfg:TrainCfg,
@@ -164,6 +169,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--pairs', type=int, default=64, help='pairs to measure on at the end; 0: do not')
     p.add_argument('--fresh', action='store_true', help='refuse a run folder that holds a run, instead of going on '
                                                         'with it')
+    p.add_argument('--strict', action='store_true', help='the paper and nothing else, whatever the preset adds; --set '
+                                                         'still changes fields')
     p.add_argument('--set', type=_setting, action='append', default=[], metavar='FIELD=VALUE', help='any field of the '
                                                                                                     'configuration, '
                                                                                                     'for example --set '
@@ -173,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
 def _plan(a, name, base):
     "Configuration, data, run folder and the rest of what a stage is called with"
     preset = a.preset or registered(name).first
-    cfg = configure(preset, a.steps, a.batch_size, name, **dict(a.set))
+    cfg = configure(preset, a.steps, a.batch_size, name, strict=a.strict, **dict(a.set))
     if not a.batch_size: cfg = _one_each(cfg, processes(a.device)[2])
     run = Path(a.run)/name if a.run and a.stage == 'all' else Path(a.run or f'runs/{name}-{preset}')
     return cfg, a.stills or a.data if name == 'hr' else a.data, run, dict(

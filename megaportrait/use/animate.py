@@ -135,6 +135,7 @@ def animate(
     smooth:float=.5,            # of the driver's crop, standard deviation in seconds; inf: one crop for the whole clip
     bs:int=4,                   # frames at a time
     device:str='',              # 'cpu', 'cuda', …; empty: the best at hand
+    half:bool|None=None,        # compute in half precision; None: on a GPU
     progress:bool=True,         # show bars
 ) -> dict: # out, frames, seconds, fps, lost (frames without a face, bridged), size
     "Animate a portrait with the motion of a video"
@@ -145,7 +146,7 @@ def animate(
         stack.enter_context(claimed(out))
         _tell_of_sound(driver, out, start, end)
         tracker = lazy_tracker(stack)
-        puppet = open_puppet(source, model, tracker, face, device, photo=relative or steady or paste)
+        puppet = open_puppet(source, model, tracker, face, device, relative or steady or paste, half)
         if paste is None: paste = wants_landmarks(puppet.model) and background == 'source' and Path(source).is_file()
         own = not puppet.model.needs_photo or wants_landmarks(puppet.model)  # the model keeps or paints it
         behind = 'model' if background == 'source' and own else background
@@ -186,6 +187,7 @@ def _parser():
     p.add_argument('--smooth', type=float, default=.5, metavar='S', help="of the driver's crop; inf: one for all")
     p.add_argument('--bs', type=int, default=4, help='frames at a time')
     p.add_argument('--device', default='', help='cpu, cuda, …; default: the best at hand')
+    p.add_argument('--half', action=argparse.BooleanOptionalAction, help='half precision; default: on a GPU')
     p.add_argument('--quiet', dest='progress', action='store_false', help='no progress bars')
     return p
 

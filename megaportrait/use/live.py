@@ -121,6 +121,7 @@ def live(
     smooth:float = 4., # of the crop, standard deviation in frames
     threads:int = 0, # of the CPU, for an exported avatar; 0: all
     device:str = '', # empty: the best at hand
+    half:bool|None = None, # compute in half precision; None: on a GPU
     clock:Clock|None = None,
 ) -> dict: # as of `_timing_summary`
     "Drive a portrait by a camera, while it happens"
@@ -136,7 +137,7 @@ def live(
         if out: stack.enter_context(claimed(out))
         frames, fps = _frames(camera, clock, stack)
         tracker = lazy_tracker(stack)
-        puppet = OnnxAvatar(onnx, threads) if onnx else open_puppet(source, model, tracker, face, device)
+        puppet = OnnxAvatar(onnx, threads) if onnx else open_puppet(source, model, tracker, face, device, half=half)
         seeing = tracker()
         seeing.face, seeing.masks = driver_face, False
         seeing.reset()
@@ -168,6 +169,7 @@ def _parser():
     p.add_argument('--smooth', type=float, default=4., metavar='FRAMES', help='of the crop; 0: none')
     p.add_argument('--threads', type=int, default=0, help='of the CPU, for --onnx; 0: all')
     p.add_argument('--device', default='', help='cpu, cuda, …; default: the best at hand')
+    p.add_argument('--half', action=argparse.BooleanOptionalAction, help='half precision; default: on a GPU')
     return p
 
 def main(

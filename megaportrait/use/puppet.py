@@ -18,6 +18,7 @@ from ..core.files import load_json, pick_device
 from ..data.crops import crop
 from ..mega.base import BaseModel
 from ..metaportrait.carrier import Watched
+from ..nets.half import half_type, in_half
 from .source import open_source, Source, to_pictures, to_tensor
 
 # %% ../../nbs/use/01_puppet.ipynb #92dd76ee
@@ -99,15 +100,18 @@ def open_puppet(
     face:int|None=None, # which face of the source, from the left, 0 first, where there are several
     device:str|torch.device='', # empty: the best at hand
     photo:bool=False, # whether more will be needed than the driver's copy: the source's photo, or poses and z
+    half:bool|None=None, # compute in half precision; None: on a GPU
 ) -> Puppet:
     "A model with its source, ready to be driven"
     net, device = open_animator(best_model(source) if model == '' else model, device), pick_device(str(device))
+    dtype = None if half is False else half_type(device) or (torch.bfloat16 if half else None)
     if net.needs_photo:
-        return Puppet(net.fold(), open_source(source, tracker, face, landmarks=wants_landmarks(net)), device)
+        seen = open_source(source, tracker, face, landmarks=wants_landmarks(net))
+        return Puppet(in_half(net.fold(), dtype), seen, device)
     if photo:
         raise ValueError('a student copies the driver and keeps no photo of its source: '
                          'leave out relative, steady and paste, or take another model')
-    return Puppet(net.fold(str(source)), str(source), device)
+    return Puppet(in_half(net.fold(str(source)), dtype), str(source), device)
 
 # %% ../../nbs/use/01_puppet.ipynb #3790c7ad
 @lru_cache(2)
