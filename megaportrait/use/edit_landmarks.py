@@ -102,7 +102,8 @@ class _ByLandmarks:
         bs:int = 4, # frames at a time
     ) -> Iterator[np.ndarray]: # (S, S, 3) uint8
         "One picture for each frame of a plan"
-        for p, m in zip(pose.split(bs), marks.split(bs)): yield from to_pictures(self.model.drive(self.avatar, None, p, m))
+        for p, m in zip(pose.split(bs), marks.split(bs)):
+            yield from to_pictures(self.model.drive(self.avatar, None, p, m))
 
 # %% ../../nbs/use/10b_edit_landmarks.ipynb #8c2ea752
 class _ByDirections:
