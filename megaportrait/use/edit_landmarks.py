@@ -26,7 +26,7 @@ from .steady import nearest_frame, one_euro, OneEuro, relative_pose, steady_pose
 
 # %% ../../nbs/use/10b_edit_landmarks.ipynb #dfbc195e
 _GAZE = .3 # radians, of the frames that look aside
-_EDGES = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308), (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308) # of lips
+_EDGES = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308), (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 
 def _in_one_piece(marks):
     "Lips whose edges bend evenly: where they touch at rest, some points are known of the other lip only"
