@@ -32,8 +32,8 @@ setup(
     install_requires=shlex.split(cfg["requirements"]),
     extras_require={"heic": shlex.split(cfg["heic_requirements"]), "export": shlex.split(cfg["export_requirements"]), "browser": shlex.split(cfg["browser_requirements"]),
                     "studio": shlex.split(cfg["studio_requirements"]), "explorer": shlex.split(cfg["explorer_requirements"]),
-                    "speech": shlex.split(cfg["speech_requirements"]),
-                    "dev": shlex.split(" ".join(cfg[f"{k}_requirements"] for k in ("dev", "export", "studio", "explorer", "speech")))},
+                    "speech": shlex.split(cfg["speech_requirements"]), "credentials": shlex.split(cfg["credentials_requirements"]),
+                    "dev": shlex.split(" ".join(cfg[f"{k}_requirements"] for k in ("dev", "export", "studio", "explorer", "speech", "credentials")))},
     entry_points={"nbdev": [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"],
                   "console_scripts": shlex.split(cfg["console_scripts"])},
 )

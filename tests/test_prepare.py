@@ -17,10 +17,11 @@ if any('spawn_main' in o or 'default_worker' in o for o in sys.orig_argv) and no
 def videos(tmp_path_factory):
     "Three short videos of synthetic people, and one that kills whoever reads it"
     from megaportrait.core.viz import save_video
-    from megaportrait.data.people import sample_identity, sample_motion
-    from megaportrait.data.render import render
+    from megaportrait.data.motion import sample_motion
+    from megaportrait.data.person import sample_identity
+    from megaportrait.data.scene import render
     d = tmp_path_factory.mktemp("videos")
-    for i in range(3): save_video(d/f"p{i}#1.mp4", list(render(sample_identity(i), sample_motion(i, 10, 12.), 112).image), 12)
+    for i, who in enumerate((5, 15, 29)): save_video(d/f"p{i}#1.mp4", list(render(sample_identity(who), sample_motion(i, 10, 12.), 112).image), 12)
     (d/"q_crash.mp4").write_bytes((d/"p0#1.mp4").read_bytes())
     return d
 

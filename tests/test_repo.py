@@ -217,7 +217,8 @@ def test_every_import_of_the_package_finds_its_name():
 
 PROMISED = {"canonical_mesh", "warp_portable", "hinge_d", "fit_pose", "main", "dense_flow", "steadiness", "forget_people", "swap_scene", "EXPRESSIONS",
             "mesh_triangles", "explore", "Explorer", "Animator", "PoseStage", "FaceStage", "GazeStage", "EnhancerStage", "StudentStage", "PortraitStage",
-            "load_student", "make_talking", "VasaStage"}  # for users outside of this repository
+            "load_student", "make_talking", "VasaStage", "FewShotStage", "of_person", "finetune", "reptile",
+            "fomaml"}  # for users outside of this repository
 
 
 def trees():
@@ -298,7 +299,7 @@ def test_label_networks_lie_here_with_their_cards():
         assert card.startswith(f"# {p.stem}\n") and "| seed 0 | seed 1 |" in card and "not met" not in card and "papermill nbs/train_" in card, f"{p.stem}: {card[:200]}"
 
 
-@pytest.mark.parametrize("name, stage, missed", [("tiny-base", "base", False), ("tiny-carry", "base", False), ("tiny-hr", "hr", True), ("tiny-student", "student", False), ("tiny-hr-student", "student", False), ("carrier", "metaportrait", False), ("talker", "vasa", True)])
+@pytest.mark.parametrize("name, stage, missed", [("tiny-base", "base", False), ("tiny-carry", "base", False), ("tiny-hr", "hr", True), ("tiny-student", "student", False), ("tiny-hr-student", "student", False), ("carrier", "metaportrait", False), ("talker", "vasa", True), ("few-tiny", "fewshot", False)])
 def test_a_shipped_model_loads_by_its_name(name, stage, missed):
     import megaportrait
     folder = ROOT/"data"/"weights"/name

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from ..core import pose as P
 from ..data.face import canonical_mesh, EYES
-from ..data.render import LANDMARKS
 from .metrics import auc, correlation
 
 # %% ../../nbs/measure/04b_motion.ipynb #f1b68365
@@ -23,7 +22,9 @@ def keypoint_distance(
     return (a - b)[..., :2].norm(dim=-1).mean(1)*128
 
 # %% ../../nbs/measure/04b_motion.ipynb #b9e07144
-_MOVING = tuple(k for k in LANDMARKS if k not in (*P.RIGID, 468, 473)) # of the 478, what expressions move; irises aside
+_MOVING = (160, 159, 158, 144, 145, 153, 387, 386, 385, 373, 374, 380,              # eyelids
+           61, 291, 78, 308, 0, 13, 14, 17, 37, 267, 84, 314, 152,                  # mouth, chin
+           70, 105, 107, 300, 334, 336)                                             # brows
 
 def expression_error(
     a:Tensor, # (B, 478, 3) landmarks in crop coordinates, NaN where no face was found

@@ -15,9 +15,10 @@ from ..core.weights import Entry, need
 from ..data.augment import augment_pair
 from ..data.clips import ClipSet, open_sets
 from ..data.pairs import PairDataset, to_float
-from ..data.people import make_motion, sample_drivers, sample_identity
-from ..data.points import complete_landmarks, dense_landmarks, facing, points_of_batch
-from ..data.render import LANDMARKS, render
+from ..data.motion import make_motion, sample_drivers
+from ..data.person import sample_identity
+from ..data.points import dense_landmarks, facing, points_of_batch
+from ..data.scene import render
 from ..data.synthetic import find_data
 from ..losses.critic import Discriminator
 from ..losses.gaze import eye_patches
@@ -122,11 +123,6 @@ class PortraitStage(PairStage):
         return _measure_self(model, self.unseen, n) | _measure_cross(model, n)
 
 # %% ../../nbs/metaportrait/07_portrait_stage.ipynb #7100b6dc
-def _points(f):
-    marks = torch.full((*f.landmarks.shape[:-2], 478, 3), torch.nan)
-    marks[..., list(LANDMARKS), :] = f.landmarks
-    return complete_landmarks(marks, f.pose)
-
 def _drive(model, x_s, pose_s, marks_s, pose_d, marks_d):
     "Every sample through a model, and the flow that it used"
     dev, out, flows = next(model.parameters()).device, [], []
@@ -165,9 +161,11 @@ def _measure_cross(
     "Against true pictures of synthetic people with the motion of others"
     size, (a, b) = model.in_size, ([sample_identity(o) for o in names] for names in cross_people(n, seed))
     m_s, m_d = (sample_drivers(2*seed + 10**6 + k, n) for k in (0, 1))
-    def show(who, m, size=size): return render(who, [m[i] for i in range(n)], size).map(lambda t: t[:, 0])
-    src, drv, truth = show(a, m_s), show(b, m_d), show(a, m_d)
-    rest, at = _points(show(b, make_motion(n), 8)), [_points(o) for o in (src, drv, truth)]
+    who = [o for p, q in zip(a, b) for o in (p, p, q, q)] # one after the other, so that nobody is built twice
+    acts = [o for i in range(n) for o in (m_s[i], m_d[i], m_d[i], make_motion())]
+    f = render(who, acts, size).map(lambda t: t[:, 0].unflatten(0, (n, 4)))
+    src, truth, drv, calm = (f[:, k] for k in range(4))
+    rest, at = calm.landmarks, [o.landmarks for o in (src, drv, truth)]
     one = ([o[i:i + 1] for o in (at[0], src.pose, at[1], truth.pose, rest)] for i in range(n))
     m = torch.cat([transfer(*o, rest=resting(head_shape(r))) for *o, r in one])
     given = src.image, src.pose, at[0], truth.pose, m

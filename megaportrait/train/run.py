@@ -36,7 +36,8 @@ class Registered:
     strict:dict = field(default_factory=dict) # fields over a preset that make it the paper and nothing else
 
 STAGES = dict(base='mega.base_stage', hr='mega.enhancer_stage', student='mega.student_stage',
-              metaportrait='metaportrait.portrait_stage', vasa='vasa.stage') # in the order of training
+              metaportrait='metaportrait.portrait_stage', fewshot='fewshot.stage',
+              vasa='vasa.stage') # in the order of training
 
 def registered(
     name:str, # of a stage

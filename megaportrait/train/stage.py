@@ -96,6 +96,7 @@ class Stage:
 
     def loss_nets(self, cfg:TrainCfg) -> dict: return {}
     def open(self, data): return data
+    def critic_steps(self, cfg:TrainCfg) -> int: return 1 # of the critic for each of the others
     def learner(self, model:nn.Module) -> nn.Module: return model # the part that learned, whose size is told
 
     def prepare(self, st:State, batch:dict, gen:torch.Generator) -> dict: # on the device, name to B samples
@@ -116,14 +117,16 @@ class Stage:
                 yield loss
         log['g_norm'] = update(st, 'model', shares())
         if 'critic' in st.nets and adversarial_on(st):
-            log['d_norm'] = update(st, 'critic', self.doubts(st, judged, log))
+            for _ in range(self.critic_steps(st.cfg)):
+                log['d'] = 0
+                log['d_norm'] = update(st, 'critic', self.doubts(st, judged, log))
         return log
 
     def doubts(self, st:State, judged:list, log:dict) -> Iterator[Tensor]:
         "The critic's loss, part by part"
         for o in judged:
             with autocast(st): loss = hinge_d(*(st.nets['critic'](x)[0] for x in (o.real, o.fake)))/len(judged)
-            log['d'] = log.get('d', 0) + loss.detach()
+            log['d'] = log['d'] + loss.detach()
             yield loss
 
 # %% ../../nbs/train/02_stage.ipynb #5f854202

@@ -99,7 +99,7 @@ def _video():
     return f"PyAV {av.__version__}; writes {', '.join(writes) or 'nothing'}; reads {', '.join(reads) or 'nothing'}"
 
 _EXTRAS = dict(export=('onnx', 'onnxruntime', 'onnxscript'), studio=('voila', 'ipyvuetify'), explorer=('k3d',),
-               browser=('playwright',), speech=('espeakng_loader',))
+               browser=('playwright',), speech=('espeakng_loader',), credentials=('c2pa',))
 
 def _extras():
     lack = {k: [o for o in v if not find_spec(o)] for k, v in _EXTRAS.items()}

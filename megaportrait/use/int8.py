@@ -17,7 +17,7 @@ from ..core.files import atomic_write
 def save_int8(
     whole:str|Path, # .onnx of a student, as `save_path` writes it
     out:str|Path, # .onnx
-    frames:Iterable[np.ndarray], # driving frames (1, 3, S, S) in [0, 1], some dozens, to see what ranges activations have
+    frames:Iterable[np.ndarray], # some dozens of driving frames (1, 3, S, S) in [0, 1], for the ranges of activations
 ) -> Path:
     "The same avatar with convolutions of eight bits"
     if not find_spec('onnxruntime'):
