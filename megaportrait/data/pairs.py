@@ -58,7 +58,7 @@ class PairDataset(Dataset):
         who = ring(np.random.default_rng((self.seed, step, position//self.group)), len(self.people),
                    self.group)[position % self.group]
         rng = np.random.default_rng((self.seed, step, position, 1))
-        people = [who] + [(who + rng.integers(1, len(self.people))) % len(self.people)]*self.second
+        people = [who] + [(who + rng.integers(1, max(2, len(self.people)))) % len(self.people)]*self.second
         return [self._pair(rng, self.people[p]) for p in people]
 
     def _pair(self, rng, clips):

@@ -66,7 +66,7 @@ class _Episodes(PairDataset):
         i, frames, flip = self.plan(*place)
         return default_collate([self.view(i, t, flip) for t in frames]) | dict(clip=i, flip=flip)
 
-# %% ../../nbs/fewshot/05_stage.ipynb #82cd5565
+# %% ../../nbs/fewshot/05_stage.ipynb #20a7bfe3
 _TUNE = 20, 40
 
 def _parted(o, K): return o[:, :K], o[:, K:]
@@ -94,17 +94,13 @@ class FewShotStage(PairStage):
 
     def critic_steps(self, cfg:FewShotCfg) -> int: return cfg.critic_steps
 
-    def episodes(self, st:State, clips:ClipSet, seed:int, flip:float) -> _Episodes:
-        return _Episodes(clips, st.cfg.size, st.cfg.shots + st.cfg.targets, seed, flip)
-
-    def batches(self, st:State, clips:ClipSet, workers:int) -> Iterator[dict]:
-        "Episodes from the state's step on"
-        ds = self.episodes(st, clips, st.seed, st.cfg.flip)
-        return iter(loader(ds, st.cfg.bs, st.step, st.cfg.steps, *st.shard, workers))
+    def pairs(self, st:State, clips:ClipSet) -> _Episodes:
+        return _Episodes(clips, st.cfg.size, st.cfg.shots + st.cfg.targets, st.seed, st.cfg.flip)
 
     def probe(self, st:State, clips:ClipSet, n:int=8) -> dict:
         "A fixed batch of episodes to look at, the same in every run on these clips"
-        return next(iter(loader(self.episodes(st, clips, 0, 0.), n, workers=0)))
+        fixed = _Episodes(clips, st.cfg.size, st.cfg.shots + st.cfg.targets, 0, 0.)
+        return next(iter(loader(fixed, n, workers=0)))
 
     def marks(self, b:dict) -> Tensor: # (B, K + M, 478, 3)
         "Landmarks of a batch, mirrored where the pictures are"
@@ -243,7 +239,7 @@ def _measure_people(
             for k, v in zip(at, _tuned(model, critic, p, T, at, percept)): m[f'tuned_{T}_{k}'] = v.mean().item()
     return m
 
-# %% ../../nbs/fewshot/05_stage.ipynb #1730395b
+# %% ../../nbs/fewshot/05_stage.ipynb #2c1ca62d
 def _weights(cfg:FewShotCfg) -> list[Entry]:
     "The files that training reads"
     return [label_nets['face']] + (feature_weights(cfg) if cfg.w_vgg or cfg.w_face else [])
@@ -261,7 +257,8 @@ def find_episodes(
 ) -> Path:
     "The folder to train on"
     if data: return Path(data)
-    return make_clips(beside/f'people-{size}', people, n_frames=12, size=size, fps=3., heads=False, workers=2)
+    return make_clips(beside/f'people-{size}', people, n_frames=12, size=size, fps=3., heads=False,
+                      workers=2*(people > 8))
 
 def train_fewshot(
     cfg:FewShotCfg,

@@ -104,9 +104,9 @@ def _heights(w, dst, p):
     d2 = torch.cdist(p, dst, compute_mode='use_mm_for_euclid_dist').square()
     return _kernel(d2) @ w[:, :-3] + w[:, -3:-2] + p @ w[:, -2:]
 
-def _around_mouth(flow, w, dst, mouth, n=48):
-    "The flow (B, S, S, 2) with a finer one around the mouth's points (B, K, 2)"
-    low, high = mouth.amin(1, keepdim=True), mouth.amax(1, keepdim=True)
+def _finer(flow, w, dst, part, n):
+    "The flow (B, S, S, 2) with a finer one, on a grid of n x n, around the points (B, K, 2) of a part of the face"
+    low, high = part.amin(1, keepdim=True), part.amax(1, keepdim=True)
     c, h = (low + high)/2, ((high - low)/2*1.35).clamp_min(.02)
     at = lambda k: identity_grid((1, k, k), flow.device)[0, 0, ..., :2].reshape(1, -1, 2)
     fine = _heights(w, dst, c + h*at(n)).view(-1, n, n, 2).movedim(-1, 1)
@@ -114,6 +114,8 @@ def _around_mouth(flow, w, dst, mouth, n=48):
     share = ((1 - q.abs().amax(-1, keepdim=True))/.15).clamp(0, 1)
     patch = F.grid_sample(fine, q, padding_mode='border', align_corners=False).movedim(1, -1)
     return flow*(1 - share) + patch*share
+
+_FINE = ((61, 291, 0, 17, 13, 14), 48), (EYE_RINGS[0], 24), (EYE_RINGS[1], 24) # parts of the face, and their grids
 
 @torch.no_grad()
 def landmark_flow(
@@ -130,17 +132,19 @@ def landmark_flow(
     meets, shut = _shut(marks_d)
     hidden = (_turned_away(pose_s) | _turned_away(pose_d) | meets)[:, at]
     lips = _between if points == 468 else lambda m: m[:, :0, :2]
-    def all_points(m, pose): return torch.cat([m[:, at, :2], m[:, [468, 473], :2], lips(m), _ring(pose), _border(m)], 1)
+    def all_points(m, pose): return torch.cat([m[:, at, :2], m[:, 468:, :2], lips(m), _ring(pose), _border(m)], 1)
     src, dst = all_points(marks_s, pose_s), all_points(marks_d, pose_d)
     loose = torch.full_like(dst[..., 0], _SEEN)
     held = torch.where(torch.from_numpy(_beside_lips()[at]).to(hidden.device), _BESIDE, _SEEN)
     loose[:, :len(at)] = torch.where(hidden, _HIDDEN, held)
-    loose[:, len(at):len(at) + 2] = torch.where(shut | _shut(marks_s)[1], _HIDDEN*100, _IRIS)
+    covered = (shut | _shut(marks_s)[1]).repeat_interleave(5, 1)
+    loose[:, len(at):len(at) + 10] = torch.where(covered, _HIDDEN*100, _IRIS)
     loose[:, -52:-32] = _GUESSED
     w = _bend(src.float(), dst.float(), loose)
     n = n or max(32, size//4)
     grid = identity_grid((1, n, n), dst.device)[0, 0, ..., :2].reshape(1, -1, 2)
     coarse = _heights(w, dst, grid.expand(len(dst), -1, -1)).view(-1, n, n, 2).movedim(-1, 1)
     flow = F.interpolate(coarse, (size, size), mode='bicubic', align_corners=False).movedim(1, -1)
-    if size > 2*n: flow = _around_mouth(flow, w, dst, marks_d[:, [61, 291, 0, 17, 13, 14], :2].float())
+    if size > 2*n:
+        for part, k in _FINE: flow = _finer(flow, w, dst, marks_d[:, list(part), :2].float(), k)
     return flow.to(marks_d.dtype)

@@ -65,7 +65,7 @@ def steadiness(
 class Take:
     "What the head is to do"
     pose:Tensor # (T, 4, 4)
-    z:Tensor # (T, Z)
+    z:Tensor # (T, Z), or the landmarks (T, 478, 3) of a model that wants them
     times:np.ndarray # (T,) seconds since the first frame
     fps:float
     weight:Tensor # (T,) of the sliders
@@ -85,14 +85,15 @@ def read_take(
     return Take(driver.pose, z, driver.times, float(driver.fps), torch.ones(len(x)), driver.video)
 
 def still_take(
-    avatar:Avatar,
+    pose:Tensor, # (1, 4, 4) of the source
+    z:Tensor, # (1, ...) what it expresses
     seconds:float = 2.,
     fps:float = 25.,
 ) -> Take:
     "Nobody drives: to the sliders and back"
     t = torch.arange(round(seconds*fps))
-    pose, z = avatar.pose_s.cpu().expand(len(t), -1, -1), avatar.z_s.cpu().expand(len(t), -1)
-    return Take(pose, z, t.numpy()/fps, fps, .5 - .5*(2*math.pi*t/len(t)).cos())
+    def same(o): return o.cpu().expand(len(t), *o.shape[1:])
+    return Take(same(pose), same(z), t.numpy()/fps, fps, .5 - .5*(2*math.pi*t/len(t)).cos())
 
 # %% ../../nbs/use/10_edit.ipynb #3d86b62b
 @dataclass(frozen=True)

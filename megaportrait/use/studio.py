@@ -19,16 +19,16 @@ from ..core.files import project_root
 from .animate import check_out
 from .background import Compositor, matte_of
 from .camera import keep_camera
-from .directions import known_directions
-from .edit import Edit, frontalise, on_checks, perform, plan, read_take, record, save_png, still_take, Stopped
-from .puppet import open_base, Puppet
+from .edit import Edit, frontalise, on_checks, record, save_png, Stopped
+from .edit_landmarks import edits_of, open_editable
+from .puppet import Puppet, wants_landmarks
 from .source import lazy_tracker, open_driver, open_source
 from .studio_page import Page, SHOWN
 from .widgets import jpeg, keep_upload, SMALL
 
 # %% ../../nbs/use/17_studio.ipynb #8c7d9ae5
 class _Desk(Page):
-    "The page with a portrait and a take on it: `model`, `source`, `avatar`, `dirs` and `take`"
+    "The page with a portrait and a take on it: `model`, `source`, `avatar`, `made` (how it is edited) and `take`"
     def __init__(self, **names): # the arguments of `studio`
         super().__init__(**names)
         self.stack, self.avatar = ExitStack(), None
@@ -57,17 +57,17 @@ class _Desk(Page):
 
     @torch.no_grad()
     def _open(self):
-        model, source = open_base(self.names['model'].value), open_source(self.names['source'].value, self.tracker)
-        avatar, dirs = Puppet(model, source).avatar, known_directions(model)
-        self.model, self.source, self.avatar, self.dirs, self.take = model, source, avatar, dirs, still_take(avatar)
-        told = ', '.join(f'{k} {v:.2f}' for k, v in dirs.auc.items())
-        note = f'How well this model tells them apart (AUC on held-out people; 0.5 is not at all): {told}'
-        self.known.value = f'<div style="{SMALL}">{note}</div>'
+        model = open_editable(self.names['model'].value)
+        source = open_source(self.names['source'].value, self.tracker, landmarks=wants_landmarks(model))
+        avatar = Puppet(model, source).avatar
+        edits = edits_of(model, avatar)
+        self.model, self.source, self.avatar, self.made, self.take = model, source, avatar, edits, edits.still()
+        self.known.value = f'<div style="{SMALL}">{edits.note}</div>'
 
     def _drive(self):
-        what = keep_camera(self.names['driver'].value.strip(), self.folder)
-        driver = open_driver(what, self.model.in_size, self.tracker) if what else None
-        self.take = read_take(self.model, driver) if driver else still_take(self.avatar)
+        what, led = keep_camera(self.names['driver'].value.strip(), self.folder), wants_landmarks(self.model)
+        driver = open_driver(what, self.model.in_size, self.tracker, landmarks=led) if what else None
+        self.take = self.made.read(driver) if driver else self.made.still()
 
     def open(self, _=None):
         "Read model and portrait, and then the driver"
@@ -113,15 +113,16 @@ class _Studio(_Desk):
         behind = self.colour.value if kind == 'colour' else kind
         def build():
             matte, size = matte_of(self.tracker), self.model.out_size
-            self.compositor = Compositor(self.source, size, matte, behind, self.paste.value)
+            keeps = behind == 'source' and wants_landmarks(self.model) # the photo's own background, in the picture
+            self.compositor = Compositor(self.source, size, matte, 'model' if keeps else behind, self.paste.value)
         if self.avatar is not None and self.attempt(build): self.draw()
 
     def draw(self, _=None):
         "Show a frame of the plan"
         if self.quiet or self.avatar is None: return
         i = slice(self.frame.value, self.frame.value + 1)
-        pose, z = plan(self.avatar, self.take, self.edit(), self.dirs)
-        self.shown = self.compositor(next(perform(self.model, self.avatar, pose[i], z[i])))
+        pose, z = self.made.plan(self.take, self.edit())
+        self.shown = self.compositor(next(self.made.perform(pose[i], z[i])))
         im = Image.fromarray(self.shown)
         w, h = (round(SHOWN*n/max(im.size)) for n in im.size)
         big = np.array(im.resize((w, h), Image.BICUBIC))
@@ -141,7 +142,7 @@ class _Studio(_Desk):
     def frontalise(self, _=None):
         "Turn the head that is shown to us"
         if self.avatar is None: return
-        pose, _ = plan(self.avatar, self.take, replace(self.edit(), yaw=0., pitch=0., roll=0.), self.dirs)
+        pose, _ = self.made.plan(self.take, replace(self.edit(), yaw=0., pitch=0., roll=0.))
         self.put(frontalise(pose[self.frame.value]))
 
     def stop(self, _=None):
@@ -172,8 +173,8 @@ class _Studio(_Desk):
             path, size = self._out(), len(self.take)
             if self.background.value == 'transparent' and path.suffix.lower() != '.webm':
                 raise ValueError(f'{path}: an mp4 holds no transparency; let the name end in .webm')
-            pose, z = plan(self.avatar, self.take, self.edit(), self.dirs)
-            frames = map(self.compositor, perform(self.model, self.avatar, pose, z))
+            pose, z = self.made.plan(self.take, self.edit())
+            frames = map(self.compositor, self.made.perform(pose, z))
             self.halt.clear()
             self.rest(True)
             self.say(f'recording {size} frames …')
