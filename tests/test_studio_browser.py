@@ -43,12 +43,13 @@ def choose(lab, path):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    "A synthetic head before a wall as a picture, and a text that says it is one"
-    from megaportrait.data.people import make_motion, sample_identity
-    from megaportrait.data.render import render
+    "A synthetic person before a wall as a picture, and a text that says it is one"
+    from megaportrait.data.motion import make_motion
+    from megaportrait.data.person import sample_identity
+    from megaportrait.data.scene import render
     from megaportrait.core.viz import to_uint8
     folder = tmp_path_factory.mktemp("files")
-    o = render(sample_identity("104"), make_motion(1, yaw=.2), 192)
+    o = render(sample_identity(29), make_motion(1, yaw=.2), 192)
     wall = np.full((256, 320, 3), (120, 150, 170), np.uint8)
     head, a = to_uint8(o.image[0]), o.mask[0].movedim(0, -1).numpy()
     wall[64:, 64:256] = (a*head + (1 - a)*wall[64:, 64:256]).round()
