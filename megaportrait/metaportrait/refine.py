@@ -89,7 +89,8 @@ class MetaPortrait(Carrier):
         paint, share = self.refine(x_s, c, bare, face_vector(x_s, pose_s) if who is None else who)
         plain = paint_mouth(c.image, bare, marks_d, self.dark) # as of the untrained animator
         painted = share*paint
-        return dict(image=(plain + painted).clamp(0, 1), carried=c, painted=painted, share=share, bare=bare, prior=prior)
+        image = (plain + painted).clamp(0, 1)
+        return dict(image=image, carried=c, painted=painted, share=share, bare=bare, prior=prior)
 
     def paint(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> Tensor:
         return self(a.x, a.marks, marks_d, a.pose, pose_d)['image']
