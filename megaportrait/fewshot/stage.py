@@ -230,9 +230,8 @@ def _measure_people(
         shown = dict(psnr=out, psnr_nearest=flat(_nearest(p, T)), psnr_other=other)
         m |= {f'{k}_{T}': psnr(v, truth).mean().item() for k, v in shown.items()}
         if T == 8:
-            first = (o[:, :1].expand(-1, _PAINTED, *o.shape[2:]).flatten(0, 1) for o in (p.x, p.pose))
-            who = dict(zip(('x', 'pose'), first))
-            def same(v): return csim(face, v, flat(p.pose_d), who['x'], who['pose']).mean().item()
+            first, pose = (flat(o[:, :1].expand(-1, _PAINTED, *o.shape[2:])) for o in (p.x, p.pose))
+            def same(v): return csim(face, v, flat(p.pose_d), first, pose).mean().item()
             m |= dict(closer_to_truth=closer_to(out, truth, flat(p.other)).float().mean().item(), csim=same(out),
                       csim_truth=same(truth), csim_other=same(other), csim_strange=same(strange))
         if at:

@@ -30,7 +30,7 @@ class PortraitCfg(PairCfg):
     w_eyes:float = 50.                  # squares over both eyes
     w_mouth:float = 50.                 # and over the mouth
     w_points:float = 10.                # landmarks that are seen come from where they are in the source
-    w_keep:float = .1                   # part of the pixels that are painted although they can be carried
+    w_keep:float = .1                   # what is painted although it can be carried, mean over pixels
     w_adv:float = 1.                    # hinge, generator's side
     w_fm:float = 10.                    # feature matching
     percept:str = 'vgg'                 # as of `BaseCfg`

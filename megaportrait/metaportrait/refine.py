@@ -83,12 +83,14 @@ class MetaPortrait(Carrier):
         pose_s:Tensor, # (B, 4, 4) head to crop
         pose_d:Tensor, # (B, 4, 4)
         who:Tensor|None = None, # (B, 128) of `face_vector`, if it is known
-    ) -> dict: # image (B, 3, S, S), carried, share (B, 1, S, S), bare, prior
+    ) -> dict: # image (B, 3, S, S), carried, painted (B, 3, S, S), share (B, 1, S, S), bare, prior
         prior, bare = self.prior(Portrait(x_s, pose_s, marks_s), marks_d, pose_d)
         c = self.flow(x_s, marks_s, marks_d, prior, bare)
         paint, share = self.refine(x_s, c, bare, face_vector(x_s, pose_s) if who is None else who)
         plain = paint_mouth(c.image, bare, marks_d, self.dark) # as of the untrained animator
-        return dict(image=(plain + share*paint).clamp(0, 1), carried=c, share=share, bare=bare, prior=prior)
+        painted = share*paint
+        image = (plain + painted).clamp(0, 1)
+        return dict(image=image, carried=c, painted=painted, share=share, bare=bare, prior=prior)
 
     def paint(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> Tensor:
         return self(a.x, a.marks, marks_d, a.pose, pose_d)['image']
