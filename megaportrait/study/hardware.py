@@ -63,10 +63,8 @@ def _eager(f, inputs): return lambda: f(*inputs)
 
 def _compiled(f, inputs): return _eager(torch.compile(f), inputs)
 
-def _onnx(net, inputs, folder, threads, int8=False):
-    "A network in onnxruntime, perhaps with convolutions of eight bits"
-    path = save_path(net, Path(folder)/'net.onnx')
-    if int8: path = save_int8(path, Path(folder)/'int8.onnx', [torch.rand_like(inputs[0]).numpy()])
+def _onnx(path, inputs, threads):
+    "A network in onnxruntime"
     avatar = OnnxAvatar(path, threads)
     feed = {k: v.numpy() for k, v in zip(avatar.inputs, inputs)}
     return lambda: avatar.session.run(None, feed)[0]
@@ -82,8 +80,11 @@ def cpu_ways(
     big = torch.randn(PRODUCT, PRODUCT)
     ways = dict(eager=lambda: _eager(net, inputs))
     if compiled: ways['compiled'] = lambda: _compiled(net, inputs)
-    if hasattr(net, 'example'): ways['onnx'] = lambda: _onnx(net, inputs, folder, threads)
-    if isinstance(net, StudentPath): ways['int8'] = lambda: _onnx(net, inputs, folder, threads, int8=True)
+    whole, small = (Path(folder)/f'{k}.onnx' for k in ('net', 'int8'))
+    if hasattr(net, 'example'): ways['onnx'] = lambda: _onnx(save_path(net, whole), inputs, threads)
+    if isinstance(net, StudentPath):  # after the way above, whose file it makes smaller
+        noise = [torch.rand_like(inputs[0]).numpy()]
+        ways['int8'] = lambda: _onnx(save_int8(whole, small, noise), inputs, threads)
     return ways | dict(product=lambda: lambda: big @ big)
 
 def cuda_ways(
