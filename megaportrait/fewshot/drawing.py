@@ -10,7 +10,8 @@ import math
 from functools import lru_cache
 import torch
 from torch import Tensor
-from ..data.points import EYE_RINGS, IRISES, MOUTH_RING
+from ..data.body import EYE_RINGS, MOUTH_RING
+from ..data.points import IRISES
 
 # %% ../../nbs/fewshot/01_drawing.ipynb #776c626e
 _OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,

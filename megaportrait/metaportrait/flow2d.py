@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from ..data.points import EYE_RINGS, MOUTH_RING
+from ..data.body import EYE_RINGS, MOUTH_RING
 from .config import PortraitCfg
 from .landmark_flow import facing
 from ..nets.layers import conv, norm, resample

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from ..core import pose as P
 from ..data.face import canonical_mesh, mesh_triangles
-from ..data.points import EYE_RINGS, facing, MOUTH_RING
+from ..data.body import EYE_RINGS, MOUTH_RING
+from ..data.points import facing
 from ..nets.warp import identity_grid
 
 # %% ../../nbs/metaportrait/00_landmark_flow.ipynb #8cd5aaa4

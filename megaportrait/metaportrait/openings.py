@@ -9,7 +9,7 @@ __all__ = ['prior_flow', 'paint_mouth']
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from ..data.points import EYE_RINGS, MOUTH_RING
+from ..data.body import EYE_RINGS, MOUTH_RING
 from .landmark_flow import landmark_flow
 from ..nets.warp import identity_grid
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from ..core import pose as P
 from ..data.face import canonical_mesh
-from ..data.points import EYE_RINGS, IRISES, MOUTH_RING
+from ..data.body import EYE_RINGS, MOUTH_RING
+from ..data.points import IRISES
 
 # %% ../../nbs/metaportrait/02_transfer.ipynb #46b5483c
 _RIGID = list(P.RIGID)

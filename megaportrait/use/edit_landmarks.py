@@ -26,14 +26,6 @@ from .steady import nearest_frame, one_euro, OneEuro, relative_pose, steady_pose
 
 # %% ../../nbs/use/10b_edit_landmarks.ipynb #dfbc195e
 _GAZE = .3 # radians, of the frames that look aside
-_EDGES = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308), (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
-
-def _in_one_piece(marks):
-    "Lips whose edges bend evenly: where they touch at rest, some points are known of the other lip only"
-    move = marks - marks[:1]
-    for edge in _EDGES:
-        for k in (1, 3, 7, 9): move[:, edge[k]] = (move[:, edge[k - 1]] + move[:, edge[k + 1]])/2
-    return marks[:1] + move
 
 @lru_cache
 def _puppet() -> Tensor: # (6, 478, 3) at rest, eyes shut, looking right, looking up, jaw dropped, smiling
@@ -41,7 +33,7 @@ def _puppet() -> Tensor: # (6, 478, 3) at rest, eyes shut, looking right, lookin
     one = torch.eye(6)
     eyes, blink = _GAZE*one[:, 2:4], one[:, 1:2].expand(-1, 2)
     moves = make_motion(6, blink=blink, eyes=eyes, jawOpen=one[:, 4], smile=one[:, 5])
-    return _in_one_piece(render(sample_identity('puppet'), moves, 8).landmarks)
+    return render(sample_identity('puppet'), moves, 8).landmarks
 
 def _move_by_hand(
     marks:Tensor, # (T, 478, 3) crop coordinates
