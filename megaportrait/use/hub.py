@@ -14,10 +14,10 @@ from ..core.shipped import model_folder, read_settings, save_model
 from ..train.run import load
 
 # %% ../../nbs/use/22_hub.ipynb #99f35af2
-_USE = """```python
+_USE = """~~~python
 from megaportrait import load
 model = load('{repo}')
-```
+~~~
 
 or `megaportrait animate photo.jpg driver.mp4 out.mp4 --model {repo}`."""
 _PEOPLE = ('A portrait that moves can be mistaken for a person who moved. Use photographs and videos of people who '
