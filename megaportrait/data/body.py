@@ -168,10 +168,10 @@ _RIM = torch.tensor([[0., 0, .98], [.4, 0, .9], [0, .4, .9], [-.4, 0, .9],
 _SEEN = .965 # the tracker's scale of our heads over that of the fit to their true landmarks, median of 180 pictures
 
 def _met(x):
-    "Landmarks (T, 468, 3) in a person's frame; a shut upper eyelid covers the lower one and hides it"
+    "Landmarks (T, 468, 3) in a person's frame; a shut upper eyelid slides behind the lower one, where it ends"
     for ring in EYE_RINGS:
         up, low = edges(ring)
-        x[:, low] = torch.where(x[:, up, 1:2] < x[:, low, 1:2], x[:, up], x[:, low])
+        x[:, up] = torch.where(x[:, up, 1:2] < x[:, low, 1:2], x[:, low], x[:, up])
     return x
 
 class Body:
