@@ -58,7 +58,6 @@ class Motion:
                 a[:, _AT[f'eyeLook{name}{side}']] = v.clamp(0, 1)
         return a
 
-
 # %% ../../nbs/data/22_motion.ipynb #943b9e54
 def _both(name, v): return {f'{name}Left': v, f'{name}Right': v}
 

@@ -22,7 +22,7 @@ from ..data.face import flip_index
 from ..data.pairs import loader, PairDataset, to_float
 from ..data.motion import sample_drivers
 from ..data.person import sample_identity
-from ..data.points import dense_landmarks
+from ..data.points import dense_landmarks, mirrored
 from ..data.scene import render
 from ..data.synthetic import make_clips
 from .config import fewshot_presets, FewShotCfg
@@ -105,8 +105,7 @@ class FewShotStage(PairStage):
     def marks(self, b:dict) -> Tensor: # (B, K + M, 478, 3)
         "Landmarks of a batch, mirrored where the pictures are"
         found = torch.stack([self.known[i][t] for i, t in zip(b['clip'].tolist(), b['frame'].cpu())])
-        mirrored = found[:, :, flip_index()]*found.new_tensor([-1, 1, 1])
-        return torch.where(b['flip'].cpu().view(-1, 1, 1, 1), mirrored, found)
+        return mirrored(found, b['flip'], flip_index())
 
     def prepare(self, st:State, batch:dict, gen:torch.Generator) -> dict:
         "Pictures on black, their drawings and poses, (B, K + M, ...), and the clip (B,)"

@@ -14,8 +14,7 @@ from ..data.augment import step_generator
 from .model import FewShot
 from .networks import Painter, projection_loss, projection_terms, ProjectionCritic
 from ..losses.perceptual import Perceptual, pixel_loss
-from ..nets.layers import power_iteration
-from ..train.stage import weighted
+from ..train.stage import descend, weighted
 
 # %% ../../nbs/fewshot/04_tune.ipynb #567fb385
 class _Personal(nn.Module):
@@ -67,17 +66,11 @@ class _Tuning:
         out = self.person(y)
         terms = content_terms(out, x, pose, percept)
         if self.critic: terms |= projection_terms(self.critic, self.critic.base, out, x, y)
-        self._move(0, self.person, weighted(terms, self.cfg))
+        descend(self.person, self.opts[0], weighted(terms, self.cfg), self.cfg.clip)
         for _ in range(self.cfg.critic_steps if self.critic else 0):
-            self._move(1, self.critic, projection_loss(self.critic, self.critic.base, out, x, y))
+            loss = projection_loss(self.critic, self.critic.base, out, x, y)
+            descend(self.critic, self.opts[1], loss, self.cfg.clip)
         return {k: v.detach() for k, v in terms.items()}
-
-    def _move(self, i, net, loss):
-        self.opts[i].zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), self.cfg.clip)
-        self.opts[i].step()
-        power_iteration(net)
 
 def fine_tune(
     model:FewShot, # stays as it is

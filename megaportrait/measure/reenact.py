@@ -136,9 +136,9 @@ class _Judge:
         if self.other: who['driver_csim'] = csim(self.faces['own_csim'], x, pose, p.x_d, p.pose_d)
         return ({} if p.truth is None else self.pixels(x)) | self.motion(x, pose) | who
 
-    def look(self, x:Tensor): # what the tracker sees, looked at once
-        if id(x) not in self.looked: self.looked[id(x)] = see_faces(x)
-        return self.looked[id(x)]
+    def look(self, x:Tensor): # what the tracker sees, looked at once; x is kept, so that its id stays its own
+        if id(x) not in self.looked: self.looked[id(x)] = x, see_faces(x)
+        return self.looked[id(x)][1]
 
     def pixels(self, x:Tensor) -> dict:
         "Against the true picture, whole and on face, ears and hair"

@@ -17,16 +17,20 @@ from ..core.video import open_video
 _SOURCE = re.compile(rb'digitalsourcetype/(\w+)', re.I) # IPTC, in XMP
 _EXIF = ('ImageDescription', 'Software', 'Artist', 'UserComment')
 
+def _source_type(data):
+    "How something was made, as bytes say"
+    m = _SOURCE.search(data)
+    return m[1].decode() if m else ''
+
 def _picture_tags(picture, path):
     with picture as im:
         exif = {ExifTags.TAGS.get(k, str(k)): v for k, v in im.getexif().items()}
         tags = {k: exif[k] for k in _EXIF if k in exif} | {k: v for k, v in im.info.items() if isinstance(v, str)}
-    if m := _SOURCE.search(path.read_bytes()): tags['digital source type'] = m[1].decode()
+    if kind := _source_type(path.read_bytes()): tags['digital source type'] = kind
     return {k: v for k, v in tags.items() if k != 'XML:com.adobe.xmp'}
 
 def _video_tags(path):
     with open_video(path) as f: return dict(f.metadata)
-
 
 def _credentials(path):
     "What is signed about the file, or none"
@@ -40,7 +44,7 @@ def _credentials(path):
     return dict(by=m['signature_info'].get('issuer', 'somebody'),
                 tool=', '.join(filter(None, tools)) or 'an unnamed tool',
                 state=seen.get('validation_state', 'not validated').lower(),
-                source=dict(enumerate(_SOURCE.findall(json.dumps(m).encode()))).get(0, b'').decode())
+                source=_source_type(json.dumps(m).encode()))
 
 # %% ../../nbs/use/23_check.ipynb #b41fc570
 _SYNTHETIC = re.compile(r'synthetic|trainedAlgorithmicMedia|algorithmicMedia', re.I)

@@ -19,10 +19,10 @@ from ..metaportrait.carrier import Portrait
 from ..metaportrait.transfer import head_shape, resting, transfer
 from ..train.run import load
 from .directions import known_directions
-from .edit import Edit, perform, plan, read_take, still_take, Take, turn
+from .edit import Edit, led, perform, plan, read_take, still_take, Take, turn
 from .puppet import open_base, wants_landmarks
 from .source import Driver, to_pictures
-from .steady import nearest_frame, one_euro, OneEuro, relative_pose, steady_pose
+from .steady import one_euro, OneEuro, steady_pose
 
 # %% ../../nbs/use/10b_edit_landmarks.ipynb #dfbc195e
 _GAZE = .3 # radians, of the frames that look aside
@@ -78,9 +78,7 @@ class _ByLandmarks:
             pose, inside = steady_pose(pose, take.fps, edit.cutoff, edit.beta), P.apply(P.invert(pose), marks)
             calm = _UNIT*one_euro(inside.flatten(1)/_UNIT, OneEuro(take.fps, edit.cutoff, edit.beta))
             marks = P.apply(pose, calm.view_as(marks))
-        at = nearest_frame(a.pose[0], pose) if edit.relative else None
-        if edit.relative: pose = relative_pose(a.pose, pose, pose[at:at + 1])
-        if edit.own_scale: pose = P.similarity(P.split(pose)[1], P.split(a.pose)[0].expand(len(pose)), P.split(pose)[2])
+        pose, at = led(pose, a.pose, edit)
         pose = turn(pose, edit, take.weight)
         own = self.model.follow(a, a.marks.expand_as(marks), pose, 0)
         if not torch.equal(take.z, a.marks.expand_as(take.z)):

@@ -10,7 +10,7 @@ import argparse, shutil, tempfile
 from pathlib import Path
 import yaml
 from ..core.files import atomic_write, load_json, markdown_table
-from ..core.shipped import model_folder, read_settings, save_model
+from ..core.shipped import model_folder, on_hub, read_settings, save_model
 from ..train.run import load
 
 # %% ../../nbs/use/22_hub.ipynb #99f35af2
@@ -80,7 +80,7 @@ def push(
 ) -> str: # its address
     "Put a model on the Hugging Face Hub"
     from huggingface_hub import HfApi
-    if repo.count('/') != 1: raise ValueError(f"'{repo}' is no name of the Hub; give OWNER/NAME")
+    if not on_hub(repo): raise ValueError(f"'{repo}' is no name of the Hub; give OWNER/NAME")
     with tempfile.TemporaryDirectory() as tmp:
         folder = _bundle(run, Path(tmp)/'model', repo, pictures, licence)
         api = HfApi()

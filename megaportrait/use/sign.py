@@ -13,12 +13,6 @@ from ..core.files import atomic_write
 from ..core.photos import check_there
 
 # %% ../../nbs/use/24_sign.ipynb #98da4aab
-def _c2pa():
-    try: import c2pa
-    except ImportError as e:
-        raise ImportError("content credentials need c2pa-python; pip install 'megaportrait[credentials]'") from e
-    return c2pa
-
 _MADE = dict(action='c2pa.created',
              digitalSourceType='http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia')
 
@@ -29,7 +23,10 @@ def sign(
     kind:str = 'es256', # of the key, as C2PA names it: es256, es384, ps256, ed25519, …
 ):
     "Sign that a file was made by a trained model (C2PA)"
-    c2pa, path, pem = _c2pa(), check_there(path), [check_there(o).read_bytes() for o in (certificate, key)]
+    try: import c2pa
+    except ImportError as e:
+        raise ImportError("content credentials need c2pa-python; pip install 'megaportrait[credentials]'") from e
+    path, pem = check_there(path), [check_there(o).read_bytes() for o in (certificate, key)]
     claim = dict(claim_generator_info=[dict(name='megaportrait', version=__version__)],
                  assertions=[dict(label='c2pa.actions', data=dict(actions=[_MADE]))])
     def write(tmp):
