@@ -80,6 +80,6 @@ def main(
     for name in p.parse_args(args).files:
         try: print('\n'.join(_lines(name, what_it_says(name))))
         except (ValueError, OSError) as e:
-            print(f'{name}: {e}')
+            print(e) # which names the file
             failed = 1
     return failed
