@@ -17,7 +17,7 @@ from ..core.files import check_writable, claimed
 from ..core.photos import MediaWarning
 from ..core.video import read_video
 from ..core.writer import check_video_name, sound_of, write_video
-from .background import Compositor, matte_of
+from .background import Compositor, matte_of, stamp
 from .puppet import open_puppet, Puppet, wants_landmarks
 from .source import Driver, lazy_tracker, open_driver, to_pictures, to_tensor
 from .steady import nearest_frame, one_euro, OneEuro, relative_pose, steady_pose, z_spread
@@ -130,6 +130,7 @@ def animate(
     steady:bool=False,          # pose and z through the one-euro filter, against jitter
     background:str='source',    # 'source' (of a student its own), 'model', 'transparent' (in a .webm), or a colour
     paste:bool|None=None,       # into the whole photo, not a square crop; None: if the model keeps the photo
+    mark:bool=False,            # burn the word 'synthetic' into a corner
     start:float=0.,             # where in the driver to begin, seconds
     end:float|None=None,        # and to end; None: at its end
     smooth:float=.5,            # of the driver's crop, standard deviation in seconds; inf: one crop for the whole clip
@@ -155,6 +156,7 @@ def animate(
                           wants_landmarks(puppet.model))
         first = _reference(reference, puppet.source.pose[0], drv, driver) if relative else 0
         frames = map(compositor, drive_frames(puppet, drv, relative, first, steady, bs))
+        if mark: frames = map(stamp, frames)
         shown = bar(frames, total=len(drv), desc='driving')
         write_video(out, shown, drv.times, drv.fps, drv.video, seconds=drv.seconds)
     size = compositor.plate.shape[1::-1]
@@ -182,6 +184,7 @@ def _parser():
                    help="'source', 'model', 'transparent' (OUT is a .webm), or a colour such as white")
     p.add_argument('--paste', action=argparse.BooleanOptionalAction,
                    help='the whole photo, not a square crop; default: if the model keeps the photo, as carrier')
+    p.add_argument('--mark', action='store_true', help="burn the word 'synthetic' into a corner of the video")
     p.add_argument('--start', type=float, default=0., metavar='S', help='where in the driver to begin, seconds')
     p.add_argument('--end', type=float, metavar='S', help='and to end')
     p.add_argument('--smooth', type=float, default=.5, metavar='S', help="of the driver's crop; inf: one for all")
