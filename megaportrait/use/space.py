@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SECONDS', 'edited', 'page']
 
-# %% ../../nbs/use/25_space.ipynb #baaecc39
+# %% ../../nbs/use/25_space.ipynb #3c631674
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -19,7 +19,7 @@ from .puppet import Puppet, wants_landmarks
 from .source import lazy_tracker, open_driver, open_source
 from .widgets import RANGES, SOMEBODY
 
-# %% ../../nbs/use/25_space.ipynb #09cf855c
+# %% ../../nbs/use/25_space.ipynb #e104c894
 def edited(
     source:str|Path, # photo, video (first frame), clip folder, 'person NAME'
     driver:str|Path, # a video, a clip folder, 'person NAME'; empty: only the edit moves the head, there and back
@@ -45,7 +45,7 @@ def edited(
         frames = map(compositor, edits.perform(*edits.plan(take, edit)))
         return record(out, map(stamp, frames), take, tell)
 
-# %% ../../nbs/use/25_space.ipynb #459e0b67
+# %% ../../nbs/use/25_space.ipynb #0985dd69
 SECONDS = 10. # of a driver, at most
 _CONSENT = 'Everybody shown here agreed to it, and I will say that the result is synthetic.'
 _ABOUT = """# megaportrait
@@ -66,7 +66,7 @@ def _made(consent, photo, person, video, driver, background, paste, *numbers, te
             raise ValueError(text) from e
         yield str(out)
 
-# %% ../../nbs/use/25_space.ipynb #0041a280
+# %% ../../nbs/use/25_space.ipynb #613ccb82
 def _sliders(gr):
     "A control for each field of `Edit`, in its order"
     with gr.Accordion('Head and face'):
