@@ -31,7 +31,7 @@ setup(
     package_data={"": ["*.npz"]}, cmdclass=dict(build_py=WithData),
     install_requires=shlex.split(cfg["requirements"]),
     extras_require={"heic": shlex.split(cfg["heic_requirements"]), "export": shlex.split(cfg["export_requirements"]), "browser": shlex.split(cfg["browser_requirements"]),
-                    "studio": shlex.split(cfg["studio_requirements"]), "explorer": shlex.split(cfg["explorer_requirements"]),
+                    "studio": shlex.split(cfg["studio_requirements"]), "explorer": shlex.split(cfg["explorer_requirements"]), "space": shlex.split(cfg["space_requirements"]),
                     "speech": shlex.split(cfg["speech_requirements"]), "credentials": shlex.split(cfg["credentials_requirements"]),
                     "dev": shlex.split(" ".join(cfg[f"{k}_requirements"] for k in ("dev", "export", "studio", "explorer", "speech", "credentials")))},
     entry_points={"nbdev": [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"],

@@ -16,6 +16,11 @@ DOCS, PACKAGE = ROOT/"nbs", "megaportrait"
 FIRST = ("index", "contents", "ledger")  # pages above the parts
 WIDGET = "application/vnd.jupyter.widget-view+json"
 DIRECTIVE = re.compile(r"^#\s*\|\s*(\S+)", re.M)
+IMPORT = re.compile(rf"^\s*from {PACKAGE}\.([\w.]+) import (.+)", re.M)
+INSTALL = """# Installs the package from its repository, and goes to this chapter's folder. If asked to restart, do, and run this again.
+![ -d {name} ] || git clone -q --depth 1 {repo}
+%pip install -q './{name}[dev]'
+%cd {name}/{folder}"""
 LINK = re.compile(r"(\]\(|(?:src|href)=\")(?!https?:|data:|#|mailto:)([^)\"#\s]+)")
 
 
@@ -29,12 +34,25 @@ def text(path): return "\n\n".join(c.source for c in notebook(path).cells if c.c
 def title(path): return re.sub(r"\$.*?\$", "", re.search(r"^# (.+)$", text(path), re.M)[1]).rstrip(": ")
 
 
+def code(path, kind=""):
+    "What stands in code cells, in all of them or in those with a directive"
+    return "\n".join(c.source for c in notebook(path).cells if c.cell_type == "code" and (not kind or kind in DIRECTIVE.findall(c.source)))
+
+
+@cache
 def module(path):
     "The module that a chapter exports, or none"
-    code = "\n".join(c.source for c in notebook(path).cells if c.cell_type == "code")
-    return m[1] if (m := re.search(r"^#\|\s*default_exp (\S+)", code, re.M)) else ""
+    return m[1] if (m := re.search(r"^#\|\s*default_exp (\S+)", code(path), re.M)) else ""
 
 
+def needs(path):
+    "The chapters whose modules a chapter imports, where it exports one for the module"
+    found = IMPORT.findall(code(path, "export") or code(path))
+    names = {o for m, names in found for o in (m, *(f"{m}.{n.split()[0]}" for n in names.split(",") if n.strip()))}
+    return [p for p in listed() if module(p) in names and p != path]
+
+
+@cache
 def listed():
     "Notebooks in the order of `contents.ipynb`, as its saved tables have them"
     tables = [o.data["text/markdown"] for c in notebook(DOCS/"contents.ipynb").cells if c.cell_type == "code" for o in c.outputs]
@@ -66,13 +84,25 @@ def moved(source, path, here):
     return LINK.sub(to, source)
 
 
+def colab(path):
+    "A chapter for Colab: a first cell installs what it needs"
+    nb = deepcopy(notebook(path))
+    cell = INSTALL.format(repo=REPO, name=PurePosixPath(REPO).name, folder=path.parent.relative_to(ROOT).as_posix())
+    nb.cells.insert(0, nbformat.v4.new_code_cell(cell, id="install"))
+    return nbformat.writes(nb)
+
+
 def links(path):
-    "The line under a chapter's title"
-    at = path.relative_to(ROOT).as_posix()
-    colab = REPO.replace("https://github.com", "https://colab.research.google.com/github")
-    out = [f"[Open in Colab]({colab}/blob/main/{at})", f"[Notebook]({REPO}/blob/main/{at})"]
-    if m := module(path): out.append(f"[Module `{m}`]({up(path)}api/{m}.md)")
-    return " · ".join(out) + "\n{ .links }\n"
+    "The lines under a chapter's title: where else it is, what it needs and what it gives"
+    at = path.relative_to(DOCS).as_posix()
+    hosted = REPO.replace("https://github.com", "https://colab.research.google.com/github")
+    out = [f"[Open in Colab]({hosted}/blob/colab/{at})", f"[Notebook]({REPO}/blob/main/nbs/{at})"]
+    lines = [" · ".join(out)]
+    if o := needs(path): lines += ["Needs: " + ", ".join(f"[{title(p)}]({up(path)}{p.relative_to(DOCS).with_suffix('.md').as_posix()})" for p in o)]
+    if m := module(path):
+        names = ", ".join(f"`{k}`" for k in importlib.import_module(f"{PACKAGE}.{m}").__all__)
+        lines += [f"Gives: module [`{m}`]({up(path)}api/{m}.md)" + f" with {names}"*bool(names)]
+    return "<br>\n".join(lines) + "\n{ .links }\n"
 
 
 def page(path):
@@ -131,6 +161,7 @@ def on_files(files, config):
         for name, data in kept.items(): add(name, data)
         if kept: pictures[p] = next(iter(kept))
         if m := module(p): add(f"api/{m}.md", api(m))
+        add("colab/" + p.relative_to(DOCS).as_posix(), colab(p))
     for p in (ROOT/"figures").rglob("*"):
         if p.is_file(): add(p.relative_to(ROOT).as_posix(), p.read_bytes())
     add("gallery.md", gallery(chapters, pictures))

@@ -5,6 +5,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
+import nbformat
 import pytest
 
 from lab import chromium
@@ -50,6 +51,23 @@ def test_pages_show_what_notebooks_show(site):
     assert "<math" in page and "arithmatex" not in page
     assert re.search(r'<img[^>]*src="[^"]*02_warp_files/', page) and "default_exp" not in page and "#|" not in page
     assert "What it reaches" in (home := (site/"index.html").read_text()) and home.count("<table>") >= 3
+
+
+def test_every_chapter_opens_in_colab_where_its_first_cell_installs_it(site):
+    for nb in [*(ROOT/"nbs").glob("*/[0-9]*.ipynb"), *(ROOT/"nbs").glob("train_*.ipynb")]:
+        at = nb.relative_to(ROOT/"nbs")
+        assert f"/blob/colab/{at.as_posix()}" in (site/at.with_suffix("")/"index.html").read_text(), at
+        copy, own = (nbformat.read(p, as_version=4) for p in (site/"colab"/at, nb))
+        nbformat.validate(copy)
+        first, *rest = copy.cells
+        assert "git clone" in first.source and "%pip install" in first.source and f"%cd megaportrait/nbs{'/' + at.parent.name if at.parent.name else ''}" in first.source
+        assert rest == own.cells, at
+
+
+def test_a_chapter_says_what_it_needs_and_gives(site):
+    page = (site/"mega/02_warp_generator/index.html").read_text()
+    line = re.search(r"Needs:.*?Gives:.*?</p>", page, re.S)[0]
+    assert "../../nets/00_layers/" in line and "WarpGenerator" in line and "api/mega.warp_generator" in line
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from ..core.files import check_writable, claimed
 from ..core.photos import MediaWarning
 from ..core.video import read_video
 from ..core.writer import check_video_name, sound_of, write_video
-from .background import Compositor, matte_of
+from .background import Compositor, matte_of, stamp
 from .puppet import carries, few_shot, open_puppet, Puppet, wants_landmarks
 from .source import Driver, lazy_tracker, open_driver, to_pictures, to_tensor
 from .steady import nearest_frame, one_euro, OneEuro, relative_pose, steady_pose, z_spread
@@ -130,8 +130,10 @@ def animate(
     relative:bool=False,        # add the driver's change to what the source does, instead of copying the driver
     reference:int|None=0,       # the driver's frame from which it changes; None: the one turned most like the source
     steady:bool=False,          # pose and z through the one-euro filter, against jitter
-    background:str='source',    # 'source' (of students and few-shot models their own), 'model', 'transparent' (in a .webm), or a colour
+    # 'source' (of students and few-shot models their own), 'model', 'transparent' (in a .webm), or a colour
+    background:str='source',
     paste:bool|None=None,       # into the whole photo, not a square crop; None: if the model keeps the photo
+    mark:bool=False,            # burn the word 'synthetic' into a corner
     start:float=0.,             # where in the driver to begin, seconds
     end:float|None=None,        # and to end; None: at its end
     smooth:float=.5,            # of the driver's crop, standard deviation in seconds; inf: one crop for the whole clip
@@ -161,6 +163,7 @@ def animate(
                           wants_landmarks(puppet.model))
         first = _reference(reference, puppet.source.pose[0], drv, driver) if relative else 0
         frames = map(compositor, drive_frames(puppet, drv, relative, first, steady, bs))
+        if mark: frames = map(stamp, frames)
         shown = bar(frames, total=len(drv), desc='driving')
         write_video(out, shown, drv.times, drv.fps, drv.video, seconds=drv.seconds)
     size = compositor.plate.shape[1::-1]
@@ -172,7 +175,7 @@ def _parser():
                                 'The result says in its metadata that it is synthetic.',
                                 epilog='Example: megaportrait animate photo.jpg driver.mp4 out.mp4')
     p.add_argument('source', help="photo, video (its first frame), clip folder, or 'person NAME', a synthetic one; "
-                                  'with a student the name of an avatar, with a few-shot model also a folder of photographs')
+                                  'with a student the name of an avatar, with a few-shot model also a folder')
     p.add_argument('driver', help="video, clip folder, or 'person NAME'")
     p.add_argument('out', help='the .mp4 to write, or the .webm')
     p.add_argument('--model', default='', help='run folder, or name of shipped weights; '
@@ -190,6 +193,7 @@ def _parser():
                    help="'source', 'model', 'transparent' (OUT is a .webm), or a colour such as white")
     p.add_argument('--paste', action=argparse.BooleanOptionalAction,
                    help='the whole photo, not a square crop; default: if the model keeps the photo, as carrier')
+    p.add_argument('--mark', action='store_true', help="burn the word 'synthetic' into a corner of the video")
     p.add_argument('--start', type=float, default=0., metavar='S', help='where in the driver to begin, seconds')
     p.add_argument('--end', type=float, metavar='S', help='and to end')
     p.add_argument('--smooth', type=float, default=.5, metavar='S', help="of the driver's crop; inf: one for all")
