@@ -48,9 +48,9 @@ class PairDataset(Dataset):
         self.flip = flip/2 if isinstance(flip, bool) else flip
         people = [[i for i in o if clips[i].frames > 1] for o in clips.identities.values()]
         self.people, self.has_pose = [o for o in people if o], clips.has_pose
-        if len(self.people) < 2:
+        if len(self.people) < 2 and (second or group > 1 or not self.people):
             raise ValueError(f'{clips.root/clips.split} has {len(self.people)} people with a clip of two frames or '
-                             'more, but pairs need two people')
+                             f'more, but pairs need {"two people" if second or group > 1 else "one"}')
         ring(np.random.default_rng(), len(self.people), group)
 
     def plan(self, step:int, position:int) -> list[tuple]: # clip, source frame, driver frame, flip

@@ -17,8 +17,11 @@ from .networks import Embedder, Painter, ProjectionCritic
 # %% ../../nbs/fewshot/03_model.ipynb #90215760
 class FewShot(nn.Module):
     "Paints a person whom it has seen in a few photographs"
+    needs_photo, needs_landmarks = True, True
+
     def __init__(self, cfg:FewShotCfg):
         super().__init__()
+        self.in_size = self.out_size = cfg.size
         self.cfg, self.embedder, self.painter = cfg, Embedder(cfg), Painter(cfg)
         self.project = nn.Linear(cfg.embed_widths[-1], sum(self.painter.told), bias=False)
         nn.init.normal_(self.project.weight, std=cfg.project)
@@ -31,19 +34,31 @@ class FewShot(nn.Module):
         e = self.embedder(x, y)
         return self.painter(target.flatten(0, 1), self.project(e).repeat_interleave(target.shape[1], 0)), e
 
-    def see(self,
-        x:Tensor, # (K, 3, S, S) photographs of one person in [0, 1], on black
-        marks:Tensor, # (K, 478, 3) their landmarks, crop coordinates
+    def avatar(self,
+        x_s:Tensor, # (K, 3, S, S) photographs of one person in [0, 1], on black
+        pose_s:Tensor, # (K, 4, 4) not looked at
+        marks_s:Tensor|None = None, # (K, 478, 3) crop coordinates
     ) -> Tensor: # (1, R) psi
         "Remember somebody"
-        return self.project(self.embedder(x[None], draw_landmarks(marks, self.cfg.size)[None]))
+        if marks_s is None: raise ValueError('a few-shot model sees no face without its landmarks: pass marks_s')
+        return self.project(self.embedder(x_s[None], draw_landmarks(marks_s, self.cfg.size)[None]))
 
-    def paint(self,
-        psi:Tensor, # (1, R) of `see`
-        marks:Tensor, # (B, 478, 3) crop coordinates
+    def follow(self, avatar:Tensor, marks:Tensor, pose:Tensor, reference=None, rest=None) -> Tensor: # (T, 478, 3)
+        "The driver's landmarks as they are"
+        return marks
+
+    def drive(self,
+        avatar:Tensor, # (1, R) psi
+        x_d:Tensor, # (B, 3, S, S) not looked at
+        pose_d:Tensor, # (B, 4, 4) likewise
+        marks_d:Tensor, # (B, 478, 3) crop coordinates
     ) -> Tensor: # (B, 3, S, S) in [0, 1]
         "The person with these landmarks"
-        return self.painter(draw_landmarks(marks, self.cfg.size), psi.expand(len(marks), -1))
+        return self.painter(draw_landmarks(marks_d, self.cfg.size), avatar.expand(len(marks_d), -1))
+
+    def fold(self) -> 'FewShot':
+        "For inference: as it is"
+        return self
 
 # %% ../../nbs/fewshot/03_model.ipynb #5adbe6c3
 def load_fewshot(

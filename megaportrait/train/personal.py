@@ -6,7 +6,7 @@
 __all__ = ['of_person', 'finetune', 'reptile', 'fomaml']
 
 # %% ../../nbs/train/05_personal.ipynb #7d32aee4
-import copy
+import copy, math, time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 import torch
@@ -39,13 +39,15 @@ def finetune(
     stage, # see chapter *What a stage is*
     st:State, # stays as it is
     task:Callable, # step to batch, of one person
-    steps:int,
+    steps:int, # at most
     lr:float, # constant
+    seconds:float = math.inf, # after which no further step begins
     watch:Callable = lambda st: None, # is shown the state after each step
 ) -> State: # a copy, after the steps
     "Go on with one person"
-    mine = _with(st, lr)
+    mine, clock = _with(st, lr), time.perf_counter()
     for step in range(steps):
+        if time.perf_counter() - clock > seconds: break
         stage.step(mine, task(step))
         mine.step += 1
         watch(mine)

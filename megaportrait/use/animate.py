@@ -18,7 +18,7 @@ from ..core.photos import MediaWarning
 from ..core.video import read_video
 from ..core.writer import check_video_name, sound_of, write_video
 from .background import Compositor, matte_of, stamp
-from .puppet import open_puppet, Puppet, wants_landmarks
+from .puppet import carries, few_shot, open_puppet, Puppet, wants_landmarks
 from .source import Driver, lazy_tracker, open_driver, to_pictures, to_tensor
 from .steady import nearest_frame, one_euro, OneEuro, relative_pose, steady_pose, z_spread
 
@@ -119,7 +119,9 @@ def _tell_of_sound(driver, out, start, end):
     if why: warnings.warn(why, MediaWarning, stacklevel=3)
 
 def animate(
-    source:str|Path,            # photo, video (first frame), clip folder, 'person NAME'; of a student an avatar's name
+    # photo, video (first frame), clip folder, 'person NAME'; of a student an avatar's name, of few-shot models also a
+    # folder of photographs
+    source:str|Path,
     driver:str|Path,            # a video, a clip folder, or 'person NAME'
     out:str|Path,               # .mp4 or .webm
     model='',                   # a run folder, a name of shipped weights, or a model; empty: see `best_model`
@@ -128,7 +130,8 @@ def animate(
     relative:bool=False,        # add the driver's change to what the source does, instead of copying the driver
     reference:int|None=0,       # the driver's frame from which it changes; None: the one turned most like the source
     steady:bool=False,          # pose and z through the one-euro filter, against jitter
-    background:str='source',    # 'source' (of a student its own), 'model', 'transparent' (in a .webm), or a colour
+    # 'source' (of students and few-shot models their own), 'model', 'transparent' (in a .webm), or a colour
+    background:str='source',
     paste:bool|None=None,       # into the whole photo, not a square crop; None: if the model keeps the photo
     mark:bool=False,            # burn the word 'synthetic' into a corner
     start:float=0.,             # where in the driver to begin, seconds
@@ -137,18 +140,22 @@ def animate(
     bs:int=4,                   # frames at a time
     device:str='',              # 'cpu', 'cuda', …; empty: the best at hand
     half:bool|None=None,        # compute in half precision; None: on a GPU
+    more:list=(),               # further photographs of the person, for a few-shot model
     progress:bool=True,         # show bars
 ) -> dict: # out, frames, seconds, fps, lost (frames without a face, bridged), size
     "Animate a portrait with the motion of a video"
-    out = check_out(out, source, driver)
+    out = check_out(out, source, driver, *more)
     _check_options(bs, smooth, background, out)
     bar = lambda o, **k: tqdm(o, unit=' frames', disable=not progress, leave=False, **k)
     with ExitStack() as stack:
         stack.enter_context(claimed(out))
         _tell_of_sound(driver, out, start, end)
         tracker = lazy_tracker(stack)
-        puppet = open_puppet(source, model, tracker, face, device, relative or steady or paste, half)
-        if paste is None: paste = wants_landmarks(puppet.model) and background == 'source' and Path(source).is_file()
+        puppet = open_puppet(source, model, tracker, face, device, relative or steady or paste, half, more)
+        if few_shot(puppet.model) and (relative or steady):
+            raise ValueError('a few-shot model paints the landmarks of the driver as they are: leave out relative and '
+                             'steady')
+        if paste is None: paste = carries(puppet.model) and background == 'source' and Path(source).is_file()
         own = not puppet.model.needs_photo or wants_landmarks(puppet.model)  # the model keeps or paints it
         behind = 'model' if background == 'source' and own else background
         compositor = Compositor(puppet.source, puppet.out_size, matte_of(tracker), behind, paste)
@@ -168,11 +175,13 @@ def _parser():
                                 'The result says in its metadata that it is synthetic.',
                                 epilog='Example: megaportrait animate photo.jpg driver.mp4 out.mp4')
     p.add_argument('source', help="photo, video (its first frame), clip folder, or 'person NAME', a synthetic one; "
-                                  'with a student the name of an avatar')
+                                  'with a student the name of an avatar, with a few-shot model also a folder')
     p.add_argument('driver', help="video, clip folder, or 'person NAME'")
     p.add_argument('out', help='the .mp4 to write, or the .webm')
     p.add_argument('--model', default='', help='run folder, or name of shipped weights; '
                                                'default: carrier, and tiny-hr for synthetic people')
+    p.add_argument('--more', nargs='+', default=(), metavar='PHOTO',
+                   help='further photographs of the person, for a few-shot model such as few-tiny')
     p.add_argument('--face', type=int, metavar='N', help='which face of the source, from the left, 0 first')
     p.add_argument('--driver-face', type=int, metavar='N', help='which face of the driver')
     p.add_argument('--relative', action='store_true', help="add the driver's change to the source's own motion")

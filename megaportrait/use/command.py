@@ -14,6 +14,7 @@ from importlib import import_module
 _COMMANDS = dict( # name to its module, of which `main` is called, and what it does
     prepare=('data.prepare', 'make a training set from videos'),
     train=('train.run', 'train a stage, or all of them'),
+    personalise=('use.personalise', 'fit a model to one person'),
     animate=('use.animate', 'animate a portrait with the motion of a video'),
     talk=('use.talk', 'make a portrait speak'),
     evaluate=('use.report', 'measure a model on held-out people, with pictures'),
@@ -29,7 +30,7 @@ _COMMANDS = dict( # name to its module, of which `main` is called, and what it d
 _FORESEEN = ValueError, OSError, ImportError, FloatingPointError, EOFError # whose message is a sentence for the user
 
 def _parser():
-    known = '\n'.join(f'  {name:10}{does}' for name, (_, does) in _COMMANDS.items())
+    known = '\n'.join(f'  {name:12}{does}' for name, (_, does) in _COMMANDS.items())
     p = argparse.ArgumentParser(
         'megaportrait', formatter_class=argparse.RawDescriptionHelpFormatter,
         description=f'Animate one photograph with the motion of any video.\n\ncommands:\n{known}',

@@ -20,7 +20,7 @@ from ..metaportrait.transfer import head_shape, resting, transfer
 from ..train.run import load
 from .directions import known_directions
 from .edit import Edit, led, perform, plan, read_take, still_take, Take, turn
-from .puppet import open_base, wants_landmarks
+from .puppet import carries, open_base, wants_landmarks
 from .source import Driver, to_pictures
 from .steady import one_euro, OneEuro, steady_pose
 
@@ -114,7 +114,7 @@ def open_editable(
 ) -> nn.Module: # a base model, or one that is driven by landmarks
     "A model that sliders can move"
     model = load(name)
-    return model if wants_landmarks(model) else open_base(name)
+    return model if carries(model) else open_base(name)
 
 def edits_of(
     model:nn.Module, # of `open_editable`

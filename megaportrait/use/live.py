@@ -122,6 +122,7 @@ def live(
     threads:int = 0, # of the CPU, for an exported avatar; 0: all
     device:str = '', # empty: the best at hand
     half:bool|None = None, # compute in half precision; None: on a GPU
+    more:list = (), # further photographs of the person, for a few-shot model
     clock:Clock|None = None,
 ) -> dict: # as of `_timing_summary`
     "Drive a portrait by a camera, while it happens"
@@ -137,7 +138,8 @@ def live(
         if out: stack.enter_context(claimed(out))
         frames, fps = _frames(camera, clock, stack)
         tracker = lazy_tracker(stack)
-        puppet = OnnxAvatar(onnx, threads) if onnx else open_puppet(source, model, tracker, face, device, half=half)
+        puppet = OnnxAvatar(onnx, threads) if onnx else open_puppet(
+            source, model, tracker, face, device, half=half, more=more)
         seeing = tracker()
         seeing.face, seeing.masks = driver_face, False
         seeing.reset()
@@ -158,6 +160,8 @@ def _parser():
     p.add_argument('--camera', default='0', help='number of the camera, or a video file that stands in for it')
     p.add_argument('--model', default='', help='run folder, or name of shipped weights; '
                                                'default: carrier, and tiny-hr for synthetic people')
+    p.add_argument('--more', nargs='+', default=(), metavar='PHOTO',
+                   help='further photographs of the person, for a few-shot model such as few-tiny')
     p.add_argument('--onnx', default='', metavar='FILE',
                    help='avatar of megaportrait export, in place of source and model')
     p.add_argument('--out', default='', metavar='FILE.mp4', help='keep a video; without --window nothing is shown then')

@@ -53,6 +53,14 @@ class Source:
         known = self.truth(size)
         return to_tensor([crop(self.picture, self.box, size)]) if known is None else known.image
 
+    def alone(self,
+        size:int, # px
+    ) -> Tensor: # (1, 3, S, S) in [0, 1]
+        "The same, all but the person black"
+        known = self.truth(size)
+        mask = to_tensor([crop(self.mask, self.box, size)[..., None]]) if known is None else known.mask
+        return self.crop(size)*mask
+
 def to_tensor(
     pictures:list, # of (H, W, 3) uint8
 ) -> Tensor: # (B, 3, H, W) in [0, 1]

@@ -21,7 +21,7 @@ from .background import Compositor, matte_of
 from .camera import keep_camera
 from .edit import Edit, frontalise, on_checks, record, save_png, Stopped
 from .edit_landmarks import edits_of, open_editable
-from .puppet import Puppet, wants_landmarks
+from .puppet import carries, Puppet, wants_landmarks
 from .source import lazy_tracker, open_driver, open_source
 from .studio_page import Page, SHOWN
 from .widgets import jpeg, keep_upload, SMALL
@@ -113,7 +113,7 @@ class _Studio(_Desk):
         behind = self.colour.value if kind == 'colour' else kind
         def build():
             matte, size = matte_of(self.tracker), self.model.out_size
-            keeps = behind == 'source' and wants_landmarks(self.model) # the photo's own background, in the picture
+            keeps = behind == 'source' and carries(self.model) # the photo's own background, in the picture
             self.compositor = Compositor(self.source, size, matte, 'model' if keeps else behind, self.paste.value)
         if self.avatar is not None and self.attempt(build): self.draw()
 

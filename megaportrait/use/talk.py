@@ -26,7 +26,7 @@ from ..data.talking import condition, CONTROLS, neutral, to_motion
 from ..metaportrait.transfer import head_shape, Resting, resting
 from .animate import check_out
 from .background import Compositor, matte_of
-from .puppet import open_puppet, Puppet, wants_landmarks
+from .puppet import carries, open_puppet, Puppet
 from .source import lazy_tracker, to_pictures
 from .steady import relative_pose
 from ..vasa.motion import motion_of
@@ -123,7 +123,7 @@ def talk(
         x = motion_of(net, sound, condition(gaze_x=gaze[0], gaze_y=gaze[1], mood=mood), seed=seed, guide=guide)
         tracker = lazy_tracker(stack)
         puppet = open_puppet(photo, model or 'carrier', tracker, face, device)
-        if not wants_landmarks(puppet.model):
+        if not carries(puppet.model):
             raise ValueError(f'{model} is not driven by landmarks; leave it out, or take carrier')
         compositor = Compositor(puppet.source, puppet.out_size, matte_of(tracker), 'model', Path(photo).is_file())
         fps, times = net.cfg.fps, np.arange(len(x))/net.cfg.fps
