@@ -74,7 +74,7 @@ def main(
 ) -> int: # exit code: 1 if a file could not be read
     "Entry of `megaportrait check`"
     p = argparse.ArgumentParser('megaportrait check', epilog='Example: megaportrait check out.mp4 portrait.png',
-                                description='Say what pictures and videos tell of their own making.')
+                                description='Say whether pictures and videos declare themselves synthetic.')
     p.add_argument('files', nargs='+', metavar='FILE', help='picture or video')
     failed = 0
     for name in p.parse_args(args).files:

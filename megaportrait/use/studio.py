@@ -208,8 +208,8 @@ def studio(
 def _parser():
     p = argparse.ArgumentParser('megaportrait studio', description='Serve the studio as a page without code, by voila.',
                                 epilog='Example: megaportrait studio --port 8866')
-    p.add_argument('--port', type=int, default=8866, help='of the page; default: 8866')
-    p.add_argument('--no-browser', action='store_true', help='only serve; do not open a browser')
+    p.add_argument('--port', type=int, default=8866, help='port of the page; default: 8866')
+    p.add_argument('--no-browser', action='store_true', help='serve the page without opening a browser')
     return p
 
 def main(
