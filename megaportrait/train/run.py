@@ -50,7 +50,7 @@ def load(
     name:str|Path, # a run folder, a name of shipped weights, or OWNER/NAME of the Hugging Face Hub
     device:str = 'cpu', # where it goes
 ) -> nn.Module:
-    "A trained model of any stage, ready for use"
+    "Load a trained model of any stage, ready for use"
     folder = model_folder(name)
     stage = read_settings(folder).get('stage', 'base')
     if str(stage) not in STAGES:
@@ -68,7 +68,7 @@ def configure(
     strict:bool = False, # the paper and nothing else
     **over, # any other field of the stage's configuration
 ) -> TrainCfg: # of the stage's kind
-    "The configuration of a run"
+    "Make the configuration of a run"
     entry = registered(stage)
     if preset not in entry.presets:
         raise ValueError(f"preset '{preset}' is not known; choose from {', '.join(entry.presets)}")
@@ -83,7 +83,7 @@ def run_length(
     short:bool = False, # four steps, to try a notebook
     **toy, # fields that then differ
 ) -> TrainCfg: # of the same kind
-    "A configuration of other steps and batch"
+    "Change steps and batch size of a configuration"
     cfg = replace(cfg, steps=steps or cfg.steps, bs=batch_size or cfg.bs)
     return replace(cfg, steps=4, warmup=0, log_every=1, snap_every=2, save_every=2, **toy) if short else cfg
 
@@ -96,7 +96,7 @@ def check_run(
     device:str = '', # empty: the best at hand
     resume:bool = True, # go on with the run that is in the folder
 ):
-    "What would stop a training later, and can be known before data are read or made"
+    "Check before any data are read or made what would stop a training later"
     last, (where, _, world) = Path(run)/'last.pt', processes(device)
     share(cfg, world)
     if cfg.amp and where.type == 'cuda' and not torch.cuda.is_bf16_supported(including_emulation=False):

@@ -52,7 +52,7 @@ _SYNTHETIC = re.compile(r'synthetic|trainedAlgorithmicMedia|algorithmicMedia', r
 def what_it_says(
     path:str|Path, # a picture or a video
 ) -> dict: # tags, name to text; synthetic, whether one of them says so; credentials, or None
-    "What a file says of its own making"
+    "Read what a file declares about how it was made"
     picture = open_picture(path := Path(path))
     tags = _picture_tags(picture, path) if picture else _video_tags(path)
     signed = _credentials(path)

@@ -201,7 +201,7 @@ def studio(
     driver:str|Path = '', # likewise, or 'camera N'; empty: only the sliders move the head
     out:str|Path = 'studio.mp4', # what is recorded
 ) -> _Studio: # with `box`, the widget; `edits`, its sliders by name; `picture` and `message`
-    "A portrait, its driver, sliders, and a video"
+    "Open the studio: a portrait, its driver, sliders, and a video"
     return _Studio(model=str(model), source=str(source), driver=str(driver), out=str(out))
 
 # %% ../../nbs/use/17_studio.ipynb #a836908a
