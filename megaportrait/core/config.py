@@ -70,7 +70,7 @@ def upgrade(
     d:dict, # what a file of any format holds
     kind:type, # of the configuration
 ) -> dict: # what a file of today's would hold
-    "The fields of a file under the names that they have now"
+    "Rename the fields of an older file to their present names"
     if not isinstance(d, dict): raise ValueError(f'a configuration is names and values, and this is {str(d)[:40]}')
     if type(d.get('format', 1)) is not int or d.get('format', 1) > _FORMAT:
         raise ValueError(f"this configuration is of format {d['format']}, and this version reads up to {_FORMAT}: use "
@@ -85,13 +85,13 @@ def upgrade(
 def to_dict(
     cfg:TrainCfg, # of any stage
 ) -> dict: # plain values, ready for json
-    "The fields of a configuration, with its stage and the format"
+    "Return the fields of a configuration, with its stage and the format"
     return dict(format=_FORMAT, stage=cfg.stage) | dataclasses.asdict(cfg)
 
 def tuples(
     v, # json has no tuples
 ):
-    "A value with tuples in place of lists"
+    "Return a value with tuples in place of lists"
     return tuple(map(tuples, v)) if isinstance(v, (list, tuple)) else v
 
 def _fitting(
@@ -108,7 +108,7 @@ def from_dict(
     d:dict, # what `to_dict` gave, perhaps through json; or some fields
     kind:type, # `TrainCfg`, or that of a stage
 ) -> TrainCfg: # of that kind
-    "A configuration from its fields; what is not known, or of the wrong kind, is refused by name"
+    "Make a configuration from its fields; refuse unknown fields and wrong types by name"
     d = upgrade(d, kind)
     if d.get('stage', kind.stage) != kind.stage:
         raise ValueError(f"this configuration is of stage '{d['stage']}', and '{kind.stage}' is asked for")
@@ -126,6 +126,6 @@ def derive(
     cfg:TrainCfg, # another
     **over, # fields that differ
 ) -> TrainCfg: # of that kind
-    "A configuration of another kind that shares what both have"
+    "Make a configuration of another kind from the fields that both have"
     both = {f.name for f in dataclasses.fields(kind)} & {f.name for f in dataclasses.fields(cfg)}
     return kind(**{k: getattr(cfg, k) for k in both} | over)

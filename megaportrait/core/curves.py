@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 def read_log(
     path:str|Path, # a `log.jsonl`, each line with a `step`, or the run folder that holds it
 ) -> list[dict]: # steps ascending
-    "The lines of a run's log; a resumed run overrides the steps it repeats, a torn last line is left out"
+    "Read the lines of a run's log; skip an incomplete last line, and keep the later of repeated steps"
     path, out = Path(path), []
     if path.is_dir(): path = path/"log.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -47,7 +47,7 @@ def show_curves(
     log_y:bool = False, # logarithmic axis
     width:float = 2.6, # inches per panel
 ) -> Figure:
-    "The curves of a run, values faint and their running mean strong"
+    "Plot the curves of a run: values faint, their running mean strong"
     lines = log if isinstance(log, list) else read_log(log)
     have = list(dict.fromkeys(k for o in lines for k, v in o.items() if isinstance(v, (int, float)) and k != "step"))
     panels = [(k,) if isinstance(k, str) else tuple(k) for k in (have if keys is None else keys)]

@@ -27,7 +27,7 @@ def seed_everything(
 def pick_device(
     name:str = '', # 'cpu', 'cuda', 'cuda:1', 'mps'; empty: the best at hand
 ) -> 'torch.device': # noqa: F821, imported when it is asked for
-    "The device to compute on"
+    "Choose the device to compute on"
     import torch
     if not name: name = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
     try: device = torch.device(name)
@@ -51,7 +51,7 @@ def _lacks(device):
 def threads_of(
     n:int, # 0: as it is
 ) -> Iterator[int]: # how many there are now
-    "torch on so many threads of the CPU"
+    "Run the block with so many threads of torch"
     import torch
     before = torch.get_num_threads()
     torch.set_num_threads(n or before)
@@ -59,12 +59,12 @@ def threads_of(
     finally: torch.set_num_threads(before)
 
 def in_test() -> bool:
-    "Whether nbdev's test runner is at work: run notebooks then take a few steps on tiny data"
+    "Tell whether nbdev's tests are running: run notebooks then take a few steps on tiny data"
     return bool(os.environ.get('IN_TEST'))
 
 # %% ../../nbs/core/01_files.ipynb #950f3518
 def project_root() -> Path:
-    "The nearest folder upwards that is a checkout of this project, else the working directory"
+    "Find the nearest folder upwards that is a checkout of this project, else the working directory"
     here = Path.cwd()
     return next((p for p in (here, *here.parents, _package().parent) if _is_checkout(p)), here)
 
@@ -76,7 +76,7 @@ def _is_checkout(folder):
     return ini.is_file() and bool(re.search(rb'(?m)^lib_name\s*=\s*megaportrait\s*$', ini.read_bytes()))
 
 def data_dir() -> Path:
-    "What is shipped, in a checkout or in an installed package: the small synthetic set and trained weights"
+    "Find the folder of shipped data and weights, in a checkout or in an installed package"
     root = project_root()
     return root/'data' if _is_checkout(root) else _package()/'shipped'
 
@@ -84,7 +84,7 @@ def data_dir() -> Path:
 def make_folder(
     path:str|Path,
 ) -> Path:
-    "A folder that is there afterwards"
+    "Make a folder where there is none"
     try: Path(path).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise NotADirectoryError(f'{path}: a file stands where a folder is to be; choose another name') from None
@@ -156,7 +156,7 @@ def markdown_table(
     head:list, # titles of the columns
     rows:list, # of each the cells
 ) -> str: # markdown
-    "Numbers for people to read"
+    "Format rows as a Markdown table"
     return '\n'.join('| ' + ' | '.join(map(str, o)) + ' |' for o in (head, ['---']*len(head), *rows))
 
 # %% ../../nbs/core/01_files.ipynb #7971f900
@@ -184,7 +184,7 @@ def check_writable(
     path:str|Path, # of a file to be
     *inputs, # which it must not be
 ) -> Path: # `path`
-    "A path that a file can be written to; its folder is made"
+    "Check that a file can be written to this path; make its folder"
     path = Path(path)
     if len(os.fsencode(path.name)) > 255: raise ValueError(f'{path.name}: cannot be written, it is too long for a name')
     if path.is_dir(): raise ValueError(f'{path} is a folder; give the name of a file')

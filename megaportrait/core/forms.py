@@ -19,13 +19,13 @@ def _models():
 def shapes_of(
     net:nn.Module,
 ) -> dict: # key to shape
-    "Keys and shapes of a network's state dict"
+    "Return keys and shapes of a network's state dict"
     return {k: tuple(v.shape) for k, v in net.state_dict().items() if not k.endswith('num_batches_tracked')}
 
 def form_of(
     make:Callable, # builds a module
 ) -> dict: # key to shape
-    "Keys and shapes of a network's state dict, without making the network"
+    "Return keys and shapes of a network's state dict without building the network"
     with torch.device('meta'): return shapes_of(make())
 
 def check_form(

@@ -35,7 +35,7 @@ _HEIF = b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1' #
 def check_there(
     path:str|Path,
 ) -> Path:
-    "A file that is there, and is one"
+    "Check that this is a file"
     path = Path(path)
     if path.is_dir(): raise Unreadable(f'{path}: is a folder; give a file')
     if path.is_file(): return path
@@ -103,7 +103,7 @@ _MOVING = 'GIF', 'WEBP', 'PNG', 'AVIF'
 def n_pictures(
     im:Image.Image, # of `open_picture`
 ) -> int:
-    "How many pictures a file shows, one after the other"
+    "Count the pictures of a file"
     return getattr(im, 'n_frames', 1) if im.format in _MOVING else 1
 
 def picture_frames(

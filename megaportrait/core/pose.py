@@ -31,7 +31,7 @@ def rotation(
 def angles(
     R:Tensor, # (..., 3, 3)
 ) -> tuple[Tensor, Tensor, Tensor]: # yaw, pitch, roll, radians
-    "The angles that `rotation` was given (yaw within ±90°)"
+    "Return the angles that `rotation` was given (yaw within ±90°)"
     return torch.asin(R[..., 2, 0].clamp(-1, 1)), -torch.atan2(R[..., 2, 1], R[..., 2, 2]), torch.atan2(R[..., 1, 0],
                                                                                                         R[..., 0, 0])
 
@@ -56,7 +56,7 @@ def geodesic(
     R1:Tensor, # (..., 3, 3)
     R2:Tensor, # (..., 3, 3)
 ) -> Tensor: # (...) radians in [0, pi]
-    "The angle of the one rotation that leads from `R1` to `R2`"
+    "Return the angle of the rotation that leads from `R1` to `R2`"
     M = R1.mT @ R2
     sin = torch.stack([M[..., 2, 1] - M[..., 1, 2], M[..., 0, 2] - M[..., 2, 0], M[..., 1, 0] - M[..., 0, 1]],
                       -1).norm(dim=-1)
@@ -68,7 +68,7 @@ def similarity(
     s:Tensor, # (...) scale
     t:Tensor, # (..., 2) or (..., 3) shift in crop coordinates
 ) -> Tensor: # (..., 4, 4) head to camera
-    "The pose x_cam = s R x_head + t"
+    "Make the pose x_cam = s R x_head + t"
     P = torch.zeros(*R.shape[:-2], 4, 4, dtype=R.dtype, device=R.device)
     P[..., :3, :3], P[..., :t.shape[-1], 3], P[..., 3, 3] = s[..., None, None]*R, t, 1
     return P
@@ -76,7 +76,7 @@ def similarity(
 def split(
     pose:Tensor, # (..., 4, 4)
 ) -> tuple[Tensor, Tensor, Tensor]: # s (...), R (..., 3, 3), t (..., 3)
-    "Scale, rotation and shift of a pose"
+    "Split a pose into scale, rotation and shift"
     A = pose[..., :3, :3]
     s = A.square().sum((-2, -1)).div(3).sqrt()
     return s, A/s[..., None, None], pose[..., :3, 3]
@@ -85,7 +85,7 @@ def split(
 def invert(
     pose:Tensor, # (..., 4, 4)
 ) -> Tensor: # (..., 4, 4) camera to head
-    "The inverse of a similarity, in closed form"
+    "Invert a similarity, in closed form"
     s, R, t = split(pose)
     Ri = R.mT
     return similarity(Ri, 1/s, -(Ri @ t[..., None])[..., 0]/s[..., None])
@@ -108,7 +108,7 @@ def fit_similarity(
     dst:Tensor, # (..., N, 3) the same points seen
     weights:Tensor|None = None, # (..., N) or (N,), default all alike
 ) -> Tensor: # (..., 4, 4), t_z = 0
-    "The similarity that takes `src` nearest to `dst` (Umeyama 1991, Eqs. 40-42)"
+    "Fit the similarity that takes `src` nearest to `dst` (Umeyama 1991, Eqs. 40-42)"
     w = torch.ones_like(src[..., 0]) if weights is None else weights.expand(src.shape[:-1])
     w = (w/w.sum(-1, keepdim=True))[..., None]
     a0, b0 = (w*src).sum(-2), (w*dst).sum(-2)
@@ -124,21 +124,21 @@ def fit_similarity(
 def to_9d(
     pose:Tensor, # (..., 4, 4), its shift in depth is left out
 ) -> Tensor: # (..., 9)
-    "A pose as numbers that may be averaged"
+    "Write a pose as nine numbers that can be averaged"
     s, R, t = split(pose)
     return torch.cat([s.log()[..., None], _to_6d(R), t[..., :2]], -1)
 
 def from_9d(
     v:Tensor, # (..., 9) any nine numbers
 ) -> Tensor: # (..., 4, 4), t_z = 0
-    "The pose of nine numbers"
+    "Make the pose of nine numbers"
     return similarity(_from_6d(v[..., 1:7]), v[..., 0].exp(), v[..., 7:])
 
 # %% ../../nbs/core/02_pose.ipynb #f4658cb9
 def flip_pose(
     pose:Tensor, # (..., 4, 4)
 ) -> Tensor: # (..., 4, 4)
-    "The pose in the mirrored picture"
+    "Mirror a pose with its picture"
     m = pose.new_tensor([-1., 1, 1, 1])
     return m[:, None]*pose*m
 
@@ -147,6 +147,6 @@ def crop_pose(
     centre:Tensor, # (..., 2) of the new square, in the old coordinates
     half:Tensor, # (...) half its side, in the old coordinates
 ) -> Tensor: # (..., 4, 4)
-    "The pose in the coordinates of a square cut out of the picture"
+    "Convert a pose to the coordinates of a square crop"
     s, R, t = split(pose)
     return similarity(R, s/half, (t[..., :2] - centre)/half[..., None])

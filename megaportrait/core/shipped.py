@@ -75,7 +75,7 @@ def load_net(
     path:str|Path = '', # of the file; empty: where weights lie
     device:str|torch.device = 'cpu',
 ) -> nn.Module: # frozen, in eval mode
-    "A label network, ready for use"
+    "Load a label network, ready for use"
     return _open_net(path or fetch(label_nets[kind]), kind, make, device)
 
 # %% ../../nbs/core/08_shipped.ipynb #b9274e09
@@ -147,7 +147,7 @@ def _from_hub(name):
 def model_folder(
     name:str|Path, # a folder, the name of weights that the repository ships, or OWNER/NAME of the Hugging Face Hub
 ) -> Path:
-    "Where a model lies"
+    "Find the folder of a model"
     shipped = data_dir()/'weights'
     for p in (Path(name), shipped/name):
         if (p/'config.json').is_file(): return p
@@ -206,7 +206,7 @@ def open_model(
     make:Callable, # from a configuration to the model
     device:str|torch.device = 'cpu', # where it goes
 ) -> nn.Module:
-    "A saved model of any kind, ready for use"
+    "Load a saved model of any kind, ready for use"
     folder = model_folder(name)
     cfg = read_config(folder, kind)
     try:

@@ -34,7 +34,7 @@ def setup(
 def to_uint8(
     x:Tensor|np.ndarray, # (3, H, W), (1, H, W) or (H, W): float or bool in [0, 1], or uint8
 ) -> np.ndarray: # (H, W, 3) uint8
-    "A picture as bytes, colours last; values outside [0, 1] are clipped"
+    "Convert a picture to bytes, colours last; clip values outside [0, 1]"
     x = torch.as_tensor(x).detach().cpu()
     if x.ndim == 2: x = x[None]
     if x.ndim != 3 or x.shape[0] not in (1, 3):
@@ -67,7 +67,7 @@ def show_images(
     labels:list|None = None, # beside the rows
     scale:float = 1.6, # inches per column
 ) -> Figure:
-    "Images as a table: columns named above, rows named at the left"
+    "Show images as a table: columns named above, rows named at the left"
     rows = [[to_uint8(o) for o in r] for r in _rows(rows)]
     h, w = rows[0][0].shape[:2]
     fig, axes = _panels(len(rows), max(map(len, rows)), scale, scale*h/w)
@@ -88,7 +88,7 @@ class _Palette(NamedTuple):
 def pca_palette(
     v:Tensor, # (C, ...) or, with a batch in front, (B, C, D, H, W)
 ) -> _Palette:
-    "The three main directions of the features in `v`"
+    "Find the three principal directions of the features in `v`"
     x = _features(v)
     mean = x.mean(0)
     val, vec = torch.linalg.eigh((x-mean).T @ (x-mean) / len(x))
@@ -107,7 +107,7 @@ def pca_rgb(
     v:Tensor, # (C, ...) or (B, C, D, H, W) features
     basis:_Palette|None = None, # from `pca_palette`; the volume's own by default
 ) -> Tensor: # (3, ...) or (B, 3, D, H, W) in [0, 1]
-    "Features as colours: their three principal components"
+    "Show features as colours: their three principal components"
     mean, axes = basis or pca_palette(v)
     rgb = ((_features(v)-mean) @ axes.T + .5).clamp(0, 1).float().T
     return rgb.unflatten(1, v.shape[1:]) if v.ndim < 5 else rgb.unflatten(1, (len(v), *v.shape[2:])).transpose(0, 1)
@@ -120,7 +120,7 @@ def show_slices(
     labels:list|None = None, # beside the rows
     scale:float = 1.2, # inches per slice
 ) -> Figure:
-    "A volume as slices in depth, front to back, all on one scale"
+    "Show a volume as slices in depth, front to back, on one scale"
     v = v.detach().float().cpu()
     if v.ndim == 4: v = v[None]
     if v.ndim != 5: raise ValueError(f"expected a volume (C, D, H, W) or (B, C, D, H, W), got shape {tuple(v.shape)}")
@@ -160,7 +160,7 @@ def show_checker(
     cells:int = 8, # squares along an edge
     scale:float = 1.6, # inches per slice
 ) -> Figure:
-    "A grid as the checkerboard it bends"
+    "Show a grid as the checkerboard that it bends"
     g = grid.detach().float().cpu()
     if g.ndim in (4, 5) and len(g) == 1 and (g.ndim == 5 or g.shape[-1] == 2): g = g[0]
     if g.ndim == 3: g = g[None]

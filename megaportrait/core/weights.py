@@ -36,7 +36,7 @@ class Entry:
 
 # %% ../../nbs/core/07_weights.ipynb #93ee123a
 def cache_dir() -> Path:
-    "Where fetched files are kept"
+    "Return the folder where fetched files are kept"
     return Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'megaportrait'
 
 def folders() -> list[Path]:

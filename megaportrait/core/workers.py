@@ -14,7 +14,7 @@ from multiprocessing import get_context, parent_process
 
 # %% ../../nbs/core/09_workers.ipynb #829903b9
 def cores() -> int:
-    "How many cores this process may use"
+    "Count the cores that this process may use"
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 def readers(

@@ -73,7 +73,7 @@ class _VideoWriter:
 def check_video_name(
     path:str|Path,
 ) -> Path:
-    "A name that a video can have, and of a kind that can be written here"
+    "Check that a video can be written under this name"
     path = Path(path)
     if path.suffix.lower() not in KINDS:
         raise ValueError(f'{path}: the output is a video; give it a name that ends in .mp4, or in .webm if it is to '
@@ -185,7 +185,7 @@ def write_video(
     note:str = NOTE,                # what the file says about itself
     seconds:float = 0.,             # length, with the time that the last picture is shown; 0: as long as is usual
 ) -> int: # frames written
-    "Write pictures and the driver's sound"
+    "Write pictures and the driver's sound as a video"
     usual = 1/float(fps)
     lasts = max(seconds - times[-1], 0) or usual
     even = np.abs(times/usual - np.arange(len(times))).max() < .3 and abs(lasts/usual - 1) < .3

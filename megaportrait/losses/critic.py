@@ -75,7 +75,7 @@ def feature_matching(
     fake:list[list[Tensor]], # discriminator's features of the prediction, per scale and layer
     real:list[list[Tensor]], # of the target
 ) -> Tensor: # ()
-    "L1 between discriminator features, mean over scales and layers"
+    "Compute L1 between discriminator features, mean over scales and layers"
     return sum(sum(F.l1_loss(f, r.detach()) for f, r in zip(fs, rs, strict=True))/len(fs)
                for fs, rs in zip(fake, real, strict=True))/len(fake)
 

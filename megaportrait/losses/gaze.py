@@ -42,13 +42,13 @@ def eye_patches(
 def gaze_angles(
     g:Tensor, # (..., 3) unit vectors
 ) -> Tensor: # (..., 2) radians: to the right, up
-    "A direction as two angles"
+    "Convert a direction to two angles"
     return torch.stack([torch.atan2(g[..., 0], -g[..., 2]), torch.atan2(-g[..., 1], g[..., [0, 2]].norm(dim=-1))], -1)
 
 def direction(
     a:Tensor, # (..., 2) radians: to the right, up
 ) -> Tensor: # (..., 3) unit vectors
-    "Two angles as a direction"
+    "Convert two angles to a direction"
     (ca, cb), (sa, sb) = a.cos().unbind(-1), a.sin().unbind(-1)
     return torch.stack([sa*cb, -sb, -ca*cb], -1)
 

@@ -31,7 +31,7 @@ def pixel_loss(
     target:Tensor, # (B, 3, H, W)
     squared:bool = False, # L2 instead of L1
 ) -> Tensor: # ()
-    "Plain L1 or L2, mean over pixels and channels"
+    "Compute plain L1 or L2, mean over pixels and channels"
     return (F.mse_loss if squared else F.l1_loss)(pred, target.detach())
 
 # %% ../../nbs/losses/00_perceptual.ipynb #30eae1ea
@@ -72,7 +72,7 @@ def features_apart(
     goal:list, # of the target, without gradient
     weights:tuple, # in the same order
 ) -> Tensor: # ()
-    "Weighted L1 between two lists of features"
+    "Compute the weighted L1 distance between two lists of features"
     return sum(w*F.l1_loss(f, g) for w, f, g in zip(weights, feats, goal, strict=True))
 
 def feature_loss(
@@ -101,7 +101,7 @@ def pink_noise(
     size:int, # px
     generator:torch.Generator, # that draws
 ) -> Tensor: # (n, 3, size, size) in [0, 1]
-    "Noise with the 1/f amplitude spectrum of natural pictures"
+    "Sample noise with the 1/f amplitude spectrum of natural pictures"
     f = torch.hypot(torch.fft.fftfreq(size)[:, None], torch.fft.rfftfreq(size)[None]).clamp_min(1/size)
     x = torch.fft.irfft2(torch.fft.rfft2(torch.randn(n, 3, size, size, generator=generator))/f)
     return (.5 + .2*x/x.std()).clamp(0, 1)

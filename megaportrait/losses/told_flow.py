@@ -21,7 +21,7 @@ def told_flow(
     p_s:Tensor, # (B, N, 2) the same points of the source
     seen:Tensor, # (B, N) bool, both frames show it
 ) -> Tensor: # () mean of the absolute errors, crop coordinates; 0 where nothing is known
-    "How far the flow misses"
+    "Measure how far the flow misses"
     seen = seen & (p_d.abs() < 1).all(-1)
     at = F.grid_sample(flow.movedim(-1, 1), p_d.nan_to_num()[:, None], padding_mode='border', align_corners=False)
     off = (p_d.nan_to_num() + at[:, :, 0].mT - p_s.nan_to_num()).abs().mean(-1)

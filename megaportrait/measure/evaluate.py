@@ -88,7 +88,7 @@ def drive_all(
     pairs:Pairs, # of any size; what the model sees is made small
     batch:int = 16,
 ) -> Tensor: # (N, 3, H, W) on the CPU
-    "What the model makes of every pair"
+    "Drive every pair"
     dev, size, out = next(model.parameters()).device, model.in_size, []
     def see(x): return (x if x.shape[-1] == size else F.interpolate(x, (size, size), mode='area')).to(dev)
     for i in range(0, len(pairs), batch):

@@ -45,7 +45,7 @@ def flicker(
     grid:Tensor, # (T-1, H, W, 2) where each pixel of the later frame was in the earlier one
     mask:Tensor|None=None, # (T-1, 1, H, W) of the later frames
 ) -> Tensor: # (T-1,) levels of 255
-    "Difference of neighbouring frames after the motion is taken out"
+    "Measure the difference of neighbouring frames after motion compensation"
     return 255*masked_mean((x[1:]
                             - F.grid_sample(x[:-1], grid.to(x), padding_mode='border', align_corners=False)).abs(),
                             mask)

@@ -132,7 +132,7 @@ def measure_leakage(
     n_people:int = 30,
     n_frames:int = 12, # of each
 ) -> dict: # plain numbers, see below
-    "What a linear probe reads from z and e_s, of held-out people"
+    "Measure identity leakage: what a linear probe reads from z and e_s of held-out people"
     # probe_WHAT_FROM: WHAT is identity, pose, jaw or lids, FROM is z, e, pixels or face; probe_identity_chance; auc_z
     f = _leakage_frames(model.in_size, n_people, n_frames, seed, next(model.parameters()).device)
     who, t = torch.arange(n_people).repeat_interleave(n_frames), torch.arange(n_frames).repeat(n_people)

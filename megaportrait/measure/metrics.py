@@ -42,7 +42,7 @@ def psnr(
     b:Tensor, # (B, 3, H, W)
     mask:Tensor|None=None, # (B, 1, H, W)
 ) -> Tensor: # (B,) dB; infinite for equal images
-    "Peak signal-to-noise ratio of each pair"
+    "Compute the peak signal-to-noise ratio of each pair"
     return -10*mse(a, b, mask).log10()
 
 # %% ../../nbs/measure/00_metrics.ipynb #ad54df7d
@@ -51,7 +51,7 @@ def ssim(
     b:Tensor, # (B, 3, H, W)
     mask:Tensor|None=None, # (B, 1, H, W)
 ) -> Tensor: # (B,) at most 1
-    "Structural similarity of each pair (torchmetrics, Gaussian window of sigma 1.5)"
+    "Compute the structural similarity of each pair (torchmetrics, Gaussian window of sigma 1.5)"
     from torchmetrics.functional.image import structural_similarity_index_measure as f
     _, full = f(a.float(), b.float(), data_range=1., reduction='none', return_full_image=True)
     return masked_mean(full, mask)
@@ -88,7 +88,7 @@ def lpips(
     b:Tensor, # (B, 3, H, W)
     mask:Tensor|None=None, # (B, 1, H, W)
 ) -> Tensor: # (B,) 0 for equal images
-    "Perceptual distance of each pair (AlexNet); needs weights from outside"
+    "Compute the perceptual distance of each pair (AlexNet); needs weights from outside"
     net = _lpips_net().to(a.device)
     net.spatial = mask is not None  # a map of the picture's size instead of its mean
     return masked_mean(net(a.float(), b.float(), normalize=True), mask)
@@ -132,7 +132,7 @@ def pose_error(
     pose:Tensor, # (B, 4, 4) measured
     true:Tensor, # (B, 4, 4)
 ) -> Tensor: # (B,) degrees; NaN where not measured
-    "Angle between two head rotations"
+    "Compute the angle between two head rotations"
     return P.geodesic(P.split(pose)[1], P.split(true)[1]).rad2deg()
 
 def yaw_of(
@@ -160,7 +160,7 @@ def _gap(x, a, b): return (x[:, a] - x[:, b]).norm(dim=-1)
 def mouth_opening(
     landmarks:Tensor, # (B, 478, 3)
 ) -> Tensor: # (B,) fraction of the face's height
-    "Gap between the inner lips"
+    "Measure the gap between the inner lips"
     return _gap(landmarks, 13, 14)/_gap(landmarks, 10, 152)
 
 _EYELIDS = ((159, 145), (386, 374))  # middle of the upper and of the lower one, of each of EYES
@@ -168,7 +168,7 @@ _EYELIDS = ((159, 145), (386, 374))  # middle of the upper and of the lower one,
 def eye_opening(
     landmarks:Tensor, # (B, 478, 3)
 ) -> Tensor: # (B, 2) fraction of the eye's width; the eye on the picture's left first
-    "Gap between the eyelids"
+    "Measure the gap between the eyelids"
     return torch.stack([_gap(landmarks, *eyelids)/_gap(landmarks, *corners) for eyelids,
                         corners in zip(_EYELIDS, EYES)], 1)
 
@@ -200,7 +200,7 @@ def csim(
     b:Tensor, # (B, 3, H, W)
     pose_b:Tensor, # (B, 4, 4)
 ) -> Tensor: # (B,) at most 1
-    "Cosine between the identities that two pictures show"
+    "Compute identity similarity: the cosine between the embeddings of two pictures"
     return (net(a, pose_a)*net(b, pose_b)).sum(1)
 
 # %% ../../nbs/measure/00_metrics.ipynb #d7eb72af

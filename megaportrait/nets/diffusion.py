@@ -23,7 +23,7 @@ def diffuse(
     t:Tensor, # (B,) in [0, 1]
     noise:Tensor, # as `x`
 ) -> Tensor: # as `x`
-    "Samples with noise"
+    "Add noise to samples"
     a = _alpha_bar(t).view(-1, *[1]*(x.dim() - 1))
     return a.sqrt()*x + (1 - a).sqrt()*noise
 
@@ -33,7 +33,7 @@ def ddim(
     x:Tensor, # noise
     steps:int = 20, # 1: what the network says of noise alone, a regression
 ) -> Tensor: # a sample
-    "The way back without new noise (Song et al., 2021)"
+    "Sample by DDIM, without new noise (Song et al., 2021)"
     ts = torch.linspace(1, 0, steps + 1)
     for t, to in zip(ts[:-1], ts[1:]):
         x0, a, b = predict(x, float(t)), _alpha_bar(t), _alpha_bar(to)

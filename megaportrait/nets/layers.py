@@ -124,7 +124,7 @@ def conv(
     stride:int = 1, # pixels or voxels
     gain:float|None = None, # start of a learned factor, with `sn`
 ) -> nn.Module:
-    "A convolution that keeps the size at stride 1"
+    "Make a convolution that keeps the size at stride 1"
     if ws and sn: raise ValueError('a convolution takes standardised weights or spectral norm, not both: drop ws or sn')
     if gain is not None and not sn: raise ValueError('gain belongs to a convolution with spectral norm: pass sn=True')
     cls = _convs[dim][1 if ws else 2 if sn else 0]

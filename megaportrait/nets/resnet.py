@@ -71,7 +71,7 @@ def resnet(
     layers:tuple|None = None, # blocks in each level; None: as the name says
     stride:int = 32, # of the whole: 4, 8, 16 or 32
 ) -> _ResNetFeatures:
-    "A ResNet that ends in a map of features"
+    "Make a ResNet that ends in a map of features"
     if kind not in _resnets: raise ValueError(f"no ResNet of kind '{kind}'; choose one of {', '.join(_resnets)}")
     if stride not in (4, 8, 16, 32): raise ValueError(f'a ResNet has a stride of 4, 8, 16 or 32, not {stride}')
     deep, usual = _resnets[kind]

@@ -20,7 +20,7 @@ def identity_grid(
     device=None, # torch's default
     dtype:torch.dtype=torch.float32, # of the positions
 ) -> Tensor: # (1, D, H, W, 3) centres of the voxels, xyz in (-1, 1)
-    "The grid that changes nothing"
+    "Make the grid that changes nothing"
     z, y, x = (torch.arange(1, 2*n, 2, device=device, dtype=dtype)/n - 1 for n in size)
     z, y, x = torch.meshgrid(z, y, x, indexing='ij')
     return torch.stack([x, y, z], -1)[None]
@@ -36,7 +36,7 @@ def warp(
     v:Tensor, # (B, C, D, H, W) features
     grid:Tensor, # (B, D', H', W', 3) where to look in `v`, xyz in [-1, 1]
 ) -> Tensor: # (B, C, D', H', W') trilinear, outside of `v` its border goes on; in the dtype of `v`
-    "Sample `v` at `grid`, the circle of Eq. 1; positions are float32 also under autocast"
+    "Sample `v` at `grid` (the circle of Eq. 1); positions are float32 also under autocast"
     if _lacks_sampler(v.device.type): return warp_portable(v, grid)
     with full_precision(v):
         return F.grid_sample(v.float(), grid.float(), padding_mode='border', align_corners=False).to(v.dtype)
@@ -100,7 +100,7 @@ def compose(
     w_s2c:Tensor, # (B, D, H, W, 3) grid into the canonical space
     w_c2d:Tensor, # (B, D, H, W, 3) grid out of it
 ) -> Tensor: # (B, D, H, W, 3) where each point before the driver's camera lies in the source's
-    "One grid for both warps"
+    "Compose both warps into one grid"
     return warp(w_s2c.movedim(-1, 1), w_c2d).movedim(1, -1)
 
 # %% ../../nbs/nets/02_warp.ipynb #76ce8317
@@ -108,7 +108,7 @@ def carry(
     x:Tensor, # (B or 1, C, H, W) the source
     flow:Tensor, # (B, H', W', 2) offset from each pixel of the output to its place in the source, xy, crop coordinates
 ) -> Tensor: # (B, C, H', W')
-    "The source's pixels along a flow"
+    "Sample the source's pixels along a flow"
     grid = identity_grid((1, *flow.shape[1:3]), flow.device)[:, 0, ..., :2] + flow.float()
     with full_precision(x):
         source = x.float().expand(len(flow), -1, -1, -1)

@@ -176,18 +176,18 @@ def _parser() -> argparse.ArgumentParser:
     "The flags of `megaportrait benchmark`"
     p = argparse.ArgumentParser(
         'megaportrait benchmark',
-        description='Measure the networks of a preset, or its training, on this machine, with new weights, '
+        description='Measure how fast a preset runs or trains on this machine, with new weights, '
                     'and add the rows to a table.',
-        epilog='example: megaportrait benchmark --preset base256 --only folded,light --threads 2')
+        epilog='Example: megaportrait benchmark --preset base256 --only folded,light --threads 2')
     p.add_argument('--preset', default='tiny', choices=list(presets))
     p.add_argument('--training', action='store_true', help='measure steps of training instead of frames')
     p.add_argument('--only', default='', help=f"some of {','.join(NETWORKS)}, with commas, or of training some of "
                                               f"{','.join(STAGES)}; default: all that the preset has")
-    p.add_argument('--threads', type=int, default=0, help='of the CPU; default: as torch is set')
+    p.add_argument('--threads', type=int, default=0, help='CPU threads; default: as torch is set')
     p.add_argument('--device', default='', help='cpu or cuda; default: the best at hand')
-    p.add_argument('--rounds', type=int, default=20, help='of frames')
-    p.add_argument('--no-compile', action='store_true', help='leave torch.compile out of the rounds')
-    p.add_argument('--steps', type=int, default=12, help='of training')
+    p.add_argument('--rounds', type=int, default=20, help='rounds of frames to time')
+    p.add_argument('--no-compile', action='store_true', help='do not time torch.compile')
+    p.add_argument('--steps', type=int, default=12, help='training steps to time')
     p.add_argument('--out', default='', help='.json; default: figures/benchmark.json or figures/training_cost.json')
     return p
 

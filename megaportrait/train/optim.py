@@ -62,7 +62,7 @@ def optimiser(
     lr:float, # at its peak
     lr_kernel:float = 0., # of Muon for the kernels; 0: AdamW moves all
 ) -> torch.optim.Optimizer: # each group of parameters with its `peak`, the rate that the cosine scales
-    "AdamW as in App. B.1, or Muon; one kernel moves all parameters at once"
+    "Make AdamW as in App. B.1, or Muon; one fused kernel updates all parameters"
     kw = dict(lr=lr, betas=cfg.betas, eps=1e-8, weight_decay=cfg.wd, fused=True)
     opt = Muon(net, lr_kernel, **kw) if lr_kernel else torch.optim.AdamW([p for p in net.parameters()
         if p.requires_grad], **kw)

@@ -23,7 +23,7 @@ def of_person(
     k:int, # number of the person
     n:int, # samples of a batch
 ) -> Callable: # step to batch
-    "The task that is one person's"
+    "Make a task of one person's frames"
     if ds.second: raise ValueError('a second pair shows somebody else: a person alone needs a dataset without')
     one = copy.copy(ds)
     one.people, one.group = [ds.people[k]], 1
@@ -44,7 +44,7 @@ def finetune(
     seconds:float = math.inf, # after which no further step begins
     watch:Callable = lambda st: None, # is shown the state after each step
 ) -> State: # a copy, after the steps
-    "Go on with one person"
+    "Fine-tune on one person"
     mine, clock = _with(st, lr), time.perf_counter()
     for step in range(steps):
         if time.perf_counter() - clock > seconds: break

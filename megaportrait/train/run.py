@@ -50,7 +50,7 @@ def load(
     name:str|Path, # a run folder, a name of shipped weights, or OWNER/NAME of the Hugging Face Hub
     device:str = 'cpu', # where it goes
 ) -> nn.Module:
-    "A trained model of any stage, ready for use"
+    "Load a trained model of any stage, ready for use"
     folder = model_folder(name)
     stage = read_settings(folder).get('stage', 'base')
     if str(stage) not in STAGES:
@@ -68,7 +68,7 @@ def configure(
     strict:bool = False, # the paper and nothing else
     **over, # any other field of the stage's configuration
 ) -> TrainCfg: # of the stage's kind
-    "The configuration of a run"
+    "Make the configuration of a run"
     entry = registered(stage)
     if preset not in entry.presets:
         raise ValueError(f"preset '{preset}' is not known; choose from {', '.join(entry.presets)}")
@@ -83,7 +83,7 @@ def run_length(
     short:bool = False, # four steps, to try a notebook
     **toy, # fields that then differ
 ) -> TrainCfg: # of the same kind
-    "A configuration of other steps and batch"
+    "Change steps and batch size of a configuration"
     cfg = replace(cfg, steps=steps or cfg.steps, bs=batch_size or cfg.bs)
     return replace(cfg, steps=4, warmup=0, log_every=1, snap_every=2, save_every=2, **toy) if short else cfg
 
@@ -96,7 +96,7 @@ def check_run(
     device:str = '', # empty: the best at hand
     resume:bool = True, # go on with the run that is in the folder
 ):
-    "What would stop a training later, and can be known before data are read or made"
+    "Check before any data are read or made what would stop a training later"
     last, (where, _, world) = Path(run)/'last.pt', processes(device)
     share(cfg, world)
     if cfg.amp and where.type == 'cuda' and not torch.cuda.is_bf16_supported(including_emulation=False):
@@ -148,28 +148,28 @@ def _parser() -> argparse.ArgumentParser:
     "The flags of `megaportrait train`"
     p = argparse.ArgumentParser('megaportrait train', description='Train a stage; start it with torchrun to use '
                                                                   'several GPUs.',
-                                epilog='example: megaportrait train base --preset tiny --run runs/base')
+                                epilog='Example: megaportrait train base --preset tiny --run runs/base')
     p.add_argument('stage', choices=[*STAGES, 'all'], help='what to train; all: the stages of MegaPortraits in a row')
-    p.add_argument('--preset', default='', help='such as tiny, small, base256, base512; default the smallest')
-    p.add_argument('--data', default='', help='prepared folder (see megaportrait prepare); without it synthetic people')
+    p.add_argument('--preset', default='', help='preset, such as tiny, small, base256, base512; default: the smallest')
+    p.add_argument('--data', default='', help='prepared folder (see megaportrait prepare); default: synthetic people')
     p.add_argument('--stills', default='', help='sharp pictures for stage hr: a prepared folder of twice the size, or '
-                                                'photographs; default what --data names')
-    p.add_argument('--run', default='', help='run folder, default runs/STAGE-PRESET; of all stages the folder of their '
+                                                'photographs; default: --data')
+    p.add_argument('--run', default='', help='run folder; default: runs/STAGE-PRESET; of all stages that of their '
                                              'run folders')
     p.add_argument('--base', default='', help='what a later stage builds on: a run folder, or the name of weights that '
                                               'the repository ships')
-    p.add_argument('--from', dest='start', default='', help='begin a new run with the weights of this one, also of '
+    p.add_argument('--from', dest='start', default='', help='start a new run with the weights of this one, also of '
                                                             'another preset: its folder, or a checkpoint in it')
-    p.add_argument('--steps', type=int, default=0, help="optimiser steps, default the preset's")
+    p.add_argument('--steps', type=int, default=0, help="optimiser steps; default: the preset's")
     p.add_argument('--batch-size', type=int, default=0, help='pairs per step over all processes')
-    p.add_argument('--seed', type=int, default=0)
-    p.add_argument('--device', default='', help='cpu, cuda, cuda:1; default the best at hand')
-    p.add_argument('--workers', type=int, default=-1, help='processes that load data for each that trains; default by '
+    p.add_argument('--seed', type=int, default=0, help='random seed')
+    p.add_argument('--device', default='', help='cpu, cuda, cuda:1; default: the best at hand')
+    p.add_argument('--workers', type=int, default=-1, help='processes that load data for each that trains; by default '
                                                            'the cores beside a GPU, none beside a CPU')
-    p.add_argument('--pairs', type=int, default=64, help='pairs to measure on at the end; 0: do not')
-    p.add_argument('--fresh', action='store_true', help='refuse a run folder that holds a run, instead of going on '
+    p.add_argument('--pairs', type=int, default=64, help='pairs to measure at the end; 0: do not measure')
+    p.add_argument('--fresh', action='store_true', help='refuse a run folder that holds a run, instead of continuing '
                                                         'with it')
-    p.add_argument('--strict', action='store_true', help='the paper and nothing else, whatever the preset adds; --set '
+    p.add_argument('--strict', action='store_true', help='train as the paper does, without what the preset adds; --set '
                                                          'still changes fields')
     p.add_argument('--set', type=_setting, action='append', default=[], metavar='FIELD=VALUE', help='any field of the '
                                                                                                     'configuration, '

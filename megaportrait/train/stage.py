@@ -63,7 +63,7 @@ def weighted(
     terms:dict, # name to ()
     cfg:TrainCfg, # with the weights `w_NAME`
 ) -> Tensor: # ()
-    "The loss: every term times its weight"
+    "Sum the terms, each times its weight"
     return sum(getattr(cfg, f'w_{k}')*v for k, v in terms.items())
 
 def _split_batch(

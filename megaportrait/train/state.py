@@ -141,7 +141,7 @@ def average_grads(
     params, # parameters with their gradients
     world:int, # processes
 ):
-    "The mean of the processes' gradients: one exchange of one flat tensor"
+    "Average gradients over processes, in one exchange of one flat tensor"
     if world == 1: return
     grads = [p.grad for p in params if p.grad is not None]
     flat = reduce(torch.cat([g.flatten() for g in grads]), 'mean')

@@ -32,7 +32,7 @@ def drive_frames(
     steady:bool=False,      # pose and z through the one-euro filter
     bs:int=4,               # frames at a time
 ) -> Iterator[np.ndarray]: # (S, S, 3) uint8
-    "One picture for each driving frame, as they are asked for"
+    "Yield one picture for each driving frame"
     if wants_landmarks(puppet.model):
         yield from _follow_landmarks(puppet, driver, reference if relative else None, steady, bs)
         return
@@ -92,7 +92,7 @@ def check_out(
     out:str|Path, # .mp4 or .webm
     *inputs, # which it must not be
 ) -> Path:
-    "The output path, known to be writable"
+    "Check that the output can be written, and return its path"
     return check_writable(check_video_name(out), *inputs)
 
 def _check_options(bs, smooth, background, out):
@@ -182,25 +182,26 @@ def _parser():
                                                'default: carrier, and tiny-hr for synthetic people')
     p.add_argument('--more', nargs='+', default=(), metavar='PHOTO',
                    help='further photographs of the person, for a few-shot model such as few-tiny')
-    p.add_argument('--face', type=int, metavar='N', help='which face of the source, from the left, 0 first')
-    p.add_argument('--driver-face', type=int, metavar='N', help='which face of the driver')
-    p.add_argument('--relative', action='store_true', help="add the driver's change to the source's own motion")
+    p.add_argument('--face', type=int, metavar='N', help='face of the source to use, from the left, 0 first')
+    p.add_argument('--driver-face', type=int, metavar='N', help='face of the driver to use')
+    p.add_argument('--relative', action='store_true', help="add the driver's motion to the source's own")
     p.add_argument('--reference', type=int, default=0, metavar='FRAME',
-                   help='driving frame from which it changes; -1: where the heads are turned most alike')
+                   help='driving frame that relative motion starts from; -1: the one turned most like the source')
     p.add_argument('--steady', action='store_true',
-                   help='pose and expression through the one-euro filter: less jitter, a little lag')
+                   help='filter pose and expression (one-euro filter): less jitter, a little lag')
     p.add_argument('--background', default='source',
-                   help="'source', 'model', 'transparent' (OUT is a .webm), or a colour such as white")
+                   help="what is behind the head: source, model, transparent (OUT is a .webm), or a colour")
     p.add_argument('--paste', action=argparse.BooleanOptionalAction,
-                   help='the whole photo, not a square crop; default: if the model keeps the photo, as carrier')
+                   help='write the whole photo, not a square crop; default: if the model keeps the photo')
     p.add_argument('--mark', action='store_true', help="burn the word 'synthetic' into a corner of the video")
-    p.add_argument('--start', type=float, default=0., metavar='S', help='where in the driver to begin, seconds')
-    p.add_argument('--end', type=float, metavar='S', help='and to end')
-    p.add_argument('--smooth', type=float, default=.5, metavar='S', help="of the driver's crop; inf: one for all")
-    p.add_argument('--bs', type=int, default=4, help='frames at a time')
+    p.add_argument('--start', type=float, default=0., metavar='S', help='second of the driver to begin at')
+    p.add_argument('--end', type=float, metavar='S', help='second of the driver to end at')
+    p.add_argument('--smooth', type=float, default=.5, metavar='S',
+                   help="smooth the driver's crop over so many seconds; inf: one crop for the whole clip")
+    p.add_argument('--bs', type=int, default=4, help='frames to compute at a time')
     p.add_argument('--device', default='', help='cpu, cuda, …; default: the best at hand')
-    p.add_argument('--half', action=argparse.BooleanOptionalAction, help='half precision; default: on a GPU')
-    p.add_argument('--quiet', dest='progress', action='store_false', help='no progress bars')
+    p.add_argument('--half', action=argparse.BooleanOptionalAction, help='compute in half precision; default: on a GPU')
+    p.add_argument('--quiet', dest='progress', action='store_false', help='show no progress bars')
     return p
 
 def main(

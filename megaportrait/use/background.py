@@ -84,7 +84,7 @@ def _paste(x, box, shape):
 def matte_of(
     tracker:Callable, # gives a `face.Tracker`
 ) -> Callable: # of a picture (S, S, 3) uint8: its person, (S, S) uint8
-    "What the tracker takes for the person in a picture"
+    "Make a function that segments the person of a picture by the tracker"
     return lambda x: tracker().mask(x, np.full(3, len(x)/2))
 
 BACKGROUNDS = 'source', 'model', 'transparent' # and any colour by its name

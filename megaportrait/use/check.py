@@ -52,7 +52,7 @@ _SYNTHETIC = re.compile(r'synthetic|trainedAlgorithmicMedia|algorithmicMedia', r
 def what_it_says(
     path:str|Path, # a picture or a video
 ) -> dict: # tags, name to text; synthetic, whether one of them says so; credentials, or None
-    "What a file says of its own making"
+    "Read what a file declares about how it was made"
     picture = open_picture(path := Path(path))
     tags = _picture_tags(picture, path) if picture else _video_tags(path)
     signed = _credentials(path)
@@ -74,7 +74,7 @@ def main(
 ) -> int: # exit code: 1 if a file could not be read
     "Entry of `megaportrait check`"
     p = argparse.ArgumentParser('megaportrait check', epilog='Example: megaportrait check out.mp4 portrait.png',
-                                description='Say what pictures and videos tell of their own making.')
+                                description='Say whether pictures and videos declare themselves synthetic.')
     p.add_argument('files', nargs='+', metavar='FILE', help='picture or video')
     failed = 0
     for name in p.parse_args(args).files:

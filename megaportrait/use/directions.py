@@ -76,7 +76,7 @@ def patterns(
 # %% ../../nbs/use/09_directions.ipynb #7c5b03b6
 @dataclass(frozen=True, eq=False)
 class Directions:
-    "Where to go in z, and how well it is known"
+    "Directions in z, and how well each is known"
     A:Tensor # (K, Z) change of z with one unit of each knob
     spread:Tensor # (Z,) standard deviation of z over faces
     auc:dict # by knob, on people not used: how often a high one reads higher than a low one

@@ -35,7 +35,7 @@ def steady(
     cutoff:float = 1., # Hz
     beta:float = 1., # Hz per unit and second
 ) -> tuple[Tensor, Tensor]: # both, without jitter
-    "Pose and expression through the one-euro filter"
+    "Filter pose and expression (one-euro filter)"
     return steady_pose(pose, fps, cutoff, beta), spread*one_euro(z/spread, OneEuro(fps, cutoff, beta))
 
 # %% ../../nbs/use/10_edit.ipynb #dd05ffdc
@@ -78,7 +78,7 @@ def read_take(
     driver:Driver,
     bs:int = 8, # frames at a time
 ) -> Take:
-    "All that a driver does"
+    "Read pose and expression of all frames of a driver"
     x, dev = list(driver.crops()), next(model.parameters()).device
     parts = [slice(i, i + bs) for i in range(0, len(x), bs)]
     z = torch.cat([model.motion(to_tensor(x[o]).to(dev), driver.pose[o].to(dev)).cpu() for o in parts])
@@ -90,7 +90,7 @@ def still_take(
     seconds:float = 2.,
     fps:float = 25.,
 ) -> Take:
-    "Nobody drives: to the sliders and back"
+    "Make a take without a driver: to the sliders and back"
     t = torch.arange(round(seconds*fps))
     def same(o): return o.cpu().expand(len(t), *o.shape[1:])
     return Take(same(pose), same(z), t.numpy()/fps, fps, .5 - .5*(2*math.pi*t/len(t)).cos())
@@ -142,7 +142,7 @@ def led(
     pose_s:Tensor, # (1, 4, 4) the source's
     edit:Edit,
 ) -> tuple[Tensor, int|None]: # (T, 4, 4), and the frame from which the driver's change counts; None: all is copied
-    "Where the driver leads the head, before the hand moves it"
+    "Compute the poses that the driver asks for, before edits"
     i = nearest_frame(pose_s[0], pose) if edit.relative else None
     if edit.relative: pose = relative_pose(pose_s, pose, pose[i:i + 1])
     if edit.own_scale: pose = P.similarity(P.split(pose)[1], P.split(pose_s)[0].expand(len(pose)), P.split(pose)[2])
@@ -162,7 +162,7 @@ def turn(
     edit:Edit,
     weight:Tensor, # (T,)
 ) -> Tensor: # (T, 4, 4)
-    "The head moved by hand"
+    "Apply an edit of the pose"
     s, R, t = P.split(pose)
     angles = [a + weight*math.radians(d) for a, d in zip(P.angles(R), (edit.yaw, edit.pitch, edit.roll))]
     shift = weight[:, None]*torch.tensor([edit.x, edit.y, 0.])
@@ -174,7 +174,7 @@ def plan(
     edit:Edit,
     dirs:Directions,
 ) -> tuple[Tensor, Tensor]: # pose (T, 4, 4) and z (T, Z)
-    "What each frame will show"
+    "Plan pose and expression of each frame"
     pose, z = _follow_driver(avatar, take, edit)
     if edit.cutoff: pose, z = steady(pose, z, dirs.spread, take.fps, edit.cutoff, edit.beta)
     return turn(pose, edit, take.weight), z + take.weight[:, None]*(edit.knobs @ dirs.A)
@@ -183,7 +183,7 @@ def plan(
 def frontalise(
     pose:Tensor, # (4, 4) of a frame before the hand moves it
 ) -> dict: # yaw, pitch, roll in degrees
-    "The sliders that make this head look straight at us"
+    "Find the sliders that turn this head to the viewer"
     return {k: -float(a.rad2deg()) for k, a in zip(('yaw', 'pitch', 'roll'), P.angles(P.split(pose)[1]))}
 
 # %% ../../nbs/use/10_edit.ipynb #0d92f4cd
@@ -191,7 +191,7 @@ def on_checks(
     x:np.ndarray, # (H, W, 3) or (H, W, 4) uint8
     cell:int = 8, # px
 ) -> np.ndarray: # (H, W, 3) uint8
-    "What is transparent, as grey squares"
+    "Show transparency as grey squares"
     if x.shape[2] == 3: return x
     i, j = np.indices(x.shape[:2])//cell
     a = x[..., 3:]/255.
@@ -208,7 +208,7 @@ def perform(
     z:Tensor, # (T, Z)
     bs:int = 4, # frames at a time
 ) -> Iterator[np.ndarray]: # (S, S, 3) uint8
-    "One picture for each frame of a plan"
+    "Yield one picture for each frame of a plan"
     for p, q in zip(pose.to(avatar.z_s).split(bs), z.to(avatar.z_s).split(bs)):
         yield from to_pictures(model.drive_z(avatar, q, p))
 
@@ -218,7 +218,7 @@ def record(
     take:Take,
     tell:Callable = lambda n: None, # called with the number of frames that are made; may raise `Stopped`
 ) -> int: # frames
-    "A video of a take"
+    "Write a take as a video"
     def counted():
         for n, x in enumerate(frames, 1):
             tell(n)
@@ -229,7 +229,7 @@ def save_png(
     path:str|Path,
     x:np.ndarray, # (H, W, 3) or (H, W, 4) uint8
 ):
-    "A picture that says what it is"
+    "Save a picture whose metadata say that it is synthetic"
     info = PngImagePlugin.PngInfo()
     info.add_text('Comment', NOTE)
     atomic_write(path, lambda p: Image.fromarray(x).save(p, 'png', pnginfo=info))

@@ -63,16 +63,16 @@ class _ByLandmarks:
     ): self.model, self.avatar = model, avatar
 
     def read(self, driver:Driver) -> Take: # with landmarks for z
-        "All that a driver does"
+        "Read pose and expression of all frames of a driver"
         ones = torch.ones(len(driver))
         return Take(driver.pose, driver.landmarks, driver.times, float(driver.fps), ones, driver.video)
 
     def still(self) -> Take:
-        "Nobody drives: to the sliders and back"
+        "Make a take without a driver: to the sliders and back"
         return still_take(self.avatar.pose, self.avatar.marks)
 
     def plan(self, take:Take, edit:Edit) -> tuple[Tensor, Tensor]: # pose (T, 4, 4) and landmarks (T, 478, 3)
-        "What each frame will show"
+        "Plan pose and expression of each frame"
         a, pose, marks = self.avatar, take.pose, take.z
         if edit.cutoff:
             pose, inside = steady_pose(pose, take.fps, edit.cutoff, edit.beta), P.apply(P.invert(pose), marks)
@@ -91,7 +91,7 @@ class _ByLandmarks:
         marks:Tensor, # (T, 478, 3) of `plan`
         bs:int = 4, # frames at a time
     ) -> Iterator[np.ndarray]: # (S, S, 3) uint8
-        "One picture for each frame of a plan"
+        "Yield one picture for each frame of a plan"
         for p, m in zip(pose.split(bs), marks.split(bs)):
             yield from to_pictures(self.model.drive(self.avatar, None, p, m))
 

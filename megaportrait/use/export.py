@@ -144,9 +144,9 @@ def _parser():
                                   'with a student the name of an avatar')
     p.add_argument('out', help='the .onnx or .pt2 to write')
     p.add_argument('--model', default='tiny-hr', help='run folder, or name of shipped weights; default: tiny-hr')
-    p.add_argument('--face', type=int, metavar='N', help='which face of the source, from the left, 0 first')
-    p.add_argument('--int8', default='', metavar='DRIVER', help='a student of eight bits, faster on CPUs; ranges are '
-                                                                'those of a video, clip folder or person NAME')
+    p.add_argument('--face', type=int, metavar='N', help='face of the source to use, from the left, 0 first')
+    p.add_argument('--int8', default='', metavar='DRIVER', help='a student of eight bits, faster on CPUs; take ranges '
+                                                                'from a video, clip folder or person NAME')
     return p
 
 def main(

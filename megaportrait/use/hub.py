@@ -102,12 +102,12 @@ def main(
         'megaportrait push', description='Put a model on the Hugging Face Hub, with a page that says what it is.',
         epilog='Example: megaportrait push runs/mine OWNER/NAME --pictures runs/report --licence apache-2.0')
     p.add_argument('run', help='run folder, or a name of shipped weights')
-    p.add_argument('repo', metavar='OWNER/NAME', help='where to')
+    p.add_argument('repo', metavar='OWNER/NAME', help='repository of the Hub to write to')
     p.add_argument('--pictures', default='', metavar='FOLDER',
-                   help='whose pictures and metrics.json go along, as megaportrait evaluate writes them')
+                   help='upload its pictures and metrics.json too, as megaportrait evaluate writes them')
     p.add_argument('--licence', default='',
-                   help='an identifier of the Hub, such as apache-2.0; by default the page says that none was chosen')
-    p.add_argument('--private', action='store_true', help='a new repository that its owner alone can see')
+                   help='licence as the Hub names it, such as apache-2.0; default: none was chosen')
+    p.add_argument('--private', action='store_true', help='make a new repository that only its owner can see')
     a = p.parse_args(args)
     print(push(a.run, a.repo, a.pictures, a.licence, a.private))
     return 0

@@ -19,7 +19,7 @@ def save_int8(
     out:str|Path, # .onnx
     frames:Iterable[np.ndarray], # some dozens of driving frames (1, 3, S, S) in [0, 1], for the ranges of activations
 ) -> Path:
-    "The same avatar with convolutions of eight bits"
+    "Save the same avatar with convolutions of eight bits"
     if not find_spec('onnxruntime'):
         raise ImportError("eight bits need onnxruntime and onnx: pip install 'megaportrait[export]'")
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static

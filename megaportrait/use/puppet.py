@@ -65,7 +65,7 @@ def open_animator(
     model:str|Path|torch.nn.Module, # a run folder, a name of shipped weights, or a model
     device:str|torch.device='', # empty: the best at hand
 ) -> Animator: # on the device
-    "A model by its name or folder, or as it is"
+    "Open a model by its name or folder, or return it as it is"
     net = load(model) if isinstance(model, (str, Path)) else model
     if not isinstance(net, Animator):
         raise ValueError(f'{type(net).__name__} is no model that can be driven; '
@@ -143,7 +143,7 @@ def open_puppet(
     half:bool|None=None, # compute in half precision; None: on a GPU
     more:list=(), # further photographs of the person, for a few-shot model
 ) -> Puppet:
-    "A model with its source, ready to be driven"
+    "Open a model with its source, ready to be driven"
     net, device = open_animator(best_model(source) if model == '' else model, device), pick_device(str(device))
     dtype = None if half is False else half_type(device) or (torch.bfloat16 if half else None)
     if more and not few_shot(net):
@@ -162,7 +162,7 @@ def open_puppet(
 def open_base(
     name:str, # a run folder, or the name of weights that the repository ships
 ) -> BaseModel: # folded
-    "A base model by name"
+    "Load a base model by name"
     model = load(name)
     if not isinstance(model, BaseModel):
         kind = type(model).__name__

@@ -280,14 +280,14 @@ def _make_report(
 
 def _parser():
     p = argparse.ArgumentParser('megaportrait evaluate',
-                                description='Measure a model on held-out people, with pictures, into a folder.',
+                                description='Measure a model on held-out people; write numbers and pictures.',
                                 epilog='Example: megaportrait evaluate runs/base --out runs/base/evaluation')
     p.add_argument('model', help='run folder, or name of shipped weights')
     p.add_argument('--data', default='',
-                   help='prepared folder, of which split eval or test is used; default: synthetic people')
-    p.add_argument('--out', default='', help='folder for numbers and pictures; default: runs/evaluate')
-    p.add_argument('--pairs', type=int, default=64, help='of each protocol')
-    p.add_argument('--seed', type=int, default=0, help='of who drives whom')
+                   help='prepared folder; its split eval or test is used; default: synthetic people')
+    p.add_argument('--out', default='', help='folder to write numbers and pictures to; default: runs/evaluate')
+    p.add_argument('--pairs', type=int, default=64, help='pairs to measure for each protocol')
+    p.add_argument('--seed', type=int, default=0, help='random seed of who drives whom')
     p.add_argument('--device', default='', help='cpu, cuda, …; default: the best at hand')
     return p
 

@@ -46,9 +46,9 @@ def main(
         'megaportrait sign', description='Sign that a picture or video was made by a trained model (C2PA).',
         epilog='Example: megaportrait sign out.mp4 --certificate chain.pem --key key.pem')
     p.add_argument('file', help='picture or video, signed in place')
-    p.add_argument('--certificate', required=True, help="chain in PEM, the signer's first")
-    p.add_argument('--key', required=True, help='its private key, in PEM')
-    p.add_argument('--kind', default='es256', help='of the key: es256, es384, ps256, ed25519; default es256')
+    p.add_argument('--certificate', required=True, help="certificate chain in PEM, the signer's first")
+    p.add_argument('--key', required=True, help='private key of the first certificate, in PEM')
+    p.add_argument('--kind', default='es256', help='kind of the key: es256, es384, ps256, ed25519; default: es256')
     a = p.parse_args(args)
     sign(a.file, a.certificate, a.key, a.kind)
     print(f'{a.file}: signed')

@@ -64,20 +64,20 @@ class Source:
 def to_tensor(
     pictures:list, # of (H, W, 3) uint8
 ) -> Tensor: # (B, 3, H, W) in [0, 1]
-    "Pictures as a batch"
+    "Convert pictures to a batch"
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float()/255
 
 def to_pictures(
     x:Tensor, # (B, 3, H, W)
 ) -> np.ndarray: # (B, H, W, 3) uint8
-    "What a model made, as bytes"
+    "Convert a batch to pictures of bytes"
     return x.float().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 # %% ../../nbs/use/00_source.ipynb #21b272d0
 def lazy_tracker(
     stack:ExitStack, # closes it
 ) -> Callable: # without arguments: a `face.Tracker`, always the same
-    "A tracker that is started when it is first asked for"
+    "Make a tracker that starts when it is first asked for"
     @lru_cache(1)
     def tracker(): return stack.enter_context(Tracker())
     return tracker

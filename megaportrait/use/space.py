@@ -75,7 +75,7 @@ def _sliders(gr):
                 for f in fields(Edit)]
 
 def page():
-    "The page, a `gradio.Blocks`; `launch` serves it"
+    "Build the page, a `gradio.Blocks`; `launch` serves it"
     try: import gradio as gr
     except ImportError as e: raise ImportError("the page needs gradio: pip install -e '.[space]'") from e
     def make(*values, progress=gr.Progress()):

@@ -20,7 +20,7 @@ def relative_pose(
     pose_d:Tensor, # (B, 4, 4) the driver's now
     pose_0:Tensor, # (B, 4, 4) or (1, 4, 4) the driver's in the reference frame
 ) -> Tensor: # (B, 4, 4)
-    "The source's pose changed as the driver's has changed"
+    "Add the driver's change of pose to the source's pose"
     (s, R, t), (s_d, R_d, t_d), (s_0, R_0, t_0) = (P.split(o) for o in (pose_s, pose_d, pose_0))
     return P.similarity(R_d @ R_0.mT @ R, s*s_d/s_0, t + t_d - t_0)
 
@@ -61,7 +61,7 @@ def one_euro(
     x:Tensor, # (T, ...)
     f:OneEuro, # it goes on from where it was
 ) -> Tensor: # (T, ...)
-    "All frames of a signal through the filter"
+    "Filter all frames of a signal"
     return torch.stack([f(o) for o in x])
 
 # %% ../../nbs/use/02_steady.ipynb #36407ec8
@@ -82,7 +82,7 @@ def steady_pose(
     cutoff:float = 1., # Hz
     beta:float = 1., # Hz per unit and second
 ) -> Tensor: # (T, 4, 4)
-    "Poses through the one-euro filter"
+    "Filter poses (one-euro filter)"
     return P.from_9d(.1*one_euro(10*P.to_9d(pose), OneEuro(fps, cutoff, beta)))
 
 def jitter(

@@ -201,15 +201,15 @@ def studio(
     driver:str|Path = '', # likewise, or 'camera N'; empty: only the sliders move the head
     out:str|Path = 'studio.mp4', # what is recorded
 ) -> _Studio: # with `box`, the widget; `edits`, its sliders by name; `picture` and `message`
-    "A portrait, its driver, sliders, and a video"
+    "Open the studio: a portrait, its driver, sliders, and a video"
     return _Studio(model=str(model), source=str(source), driver=str(driver), out=str(out))
 
 # %% ../../nbs/use/17_studio.ipynb #a836908a
 def _parser():
     p = argparse.ArgumentParser('megaportrait studio', description='Serve the studio as a page without code, by voila.',
                                 epilog='Example: megaportrait studio --port 8866')
-    p.add_argument('--port', type=int, default=8866, help='of the page; default: 8866')
-    p.add_argument('--no-browser', action='store_true', help='only serve; do not open a browser')
+    p.add_argument('--port', type=int, default=8866, help='port of the page; default: 8866')
+    p.add_argument('--no-browser', action='store_true', help='serve the page without opening a browser')
     return p
 
 def main(

@@ -32,7 +32,7 @@ def float_slider(
     label:str='', # beside it; default its name
     **kw, # of ipywidgets
 ): # a widget
-    "A slider for a number"
+    "Make a slider for a number"
     import ipywidgets as W
     low, high, step = RANGES[name]
     look = dict(description=label or name, readout_format='.0f' if step >= 1 else '.2f')
@@ -43,7 +43,7 @@ def edit_slider(
     label:str='', # beside it; default its name
     **kw, # of ipywidgets
 ): # a widget
-    "A slider for a number of an edit, at rest"
+    "Make a slider for a number of an edit"
     return float_slider(name, getattr(Edit, name), label or name.replace('_', ' '), **kw)
 
 # %% ../../nbs/use/14_widgets.ipynb #097db438
@@ -57,7 +57,7 @@ def jpeg(
     im:Image.Image,
     quality:int=90, # 1 to 95
 ) -> bytes:
-    "The bytes of a picture for the browser"
+    "Encode a picture as JPEG for the browser"
     out = io.BytesIO()
     im.save(out, 'jpeg', quality=quality, subsampling=0)
     return out.getvalue()
