@@ -10,6 +10,8 @@ here = Path(__file__).parent
 ini = ConfigParser(delimiters=["="])
 ini.read(here/"settings.ini", encoding="utf-8")
 cfg = ini["DEFAULT"]
+extras = {k.removesuffix("_requirements"): shlex.split(v) for k, v in cfg.items() if k.endswith("_requirements")}
+extras["dev"] += [o for k in ("export", "studio", "explorer", "speech", "credentials") for o in extras[k]]
 
 
 class WithData(build_py):
@@ -30,10 +32,7 @@ setup(
     packages=find_packages(include=[cfg["lib_path"], cfg["lib_path"] + ".*"]),
     package_data={"": ["*.npz"]}, cmdclass=dict(build_py=WithData),
     install_requires=shlex.split(cfg["requirements"]),
-    extras_require={"heic": shlex.split(cfg["heic_requirements"]), "export": shlex.split(cfg["export_requirements"]), "browser": shlex.split(cfg["browser_requirements"]),
-                    "studio": shlex.split(cfg["studio_requirements"]), "explorer": shlex.split(cfg["explorer_requirements"]), "space": shlex.split(cfg["space_requirements"]),
-                    "speech": shlex.split(cfg["speech_requirements"]), "credentials": shlex.split(cfg["credentials_requirements"]),
-                    "dev": shlex.split(" ".join(cfg[f"{k}_requirements"] for k in ("dev", "export", "studio", "explorer", "speech", "credentials")))},
+    extras_require=extras,
     entry_points={"nbdev": [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"],
                   "console_scripts": shlex.split(cfg["console_scripts"])},
 )

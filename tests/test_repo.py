@@ -290,6 +290,14 @@ def test_readme_commands_name_what_exists(capsys):
     assert {"animate", "train", "prepare", "doctor"} <= set(flags)
 
 
+def test_every_extra_that_is_named_can_be_installed():
+    "In a message, a chapter or a page; setup.py offers what settings.ini has"
+    offered = {k.removesuffix("_requirements") for k in CFG["DEFAULT"] if k.endswith("_requirements")}
+    text = "\n".join(p.read_text(encoding="utf-8") for p in tracked() if p.suffix in {".py", ".ipynb", ".md", ".yml"})
+    named = set(re.findall(r"(?:megaportrait|'\.)\\?\[(\w+)\\?\]", text))
+    assert {"ray", "dev", "studio"} <= named <= offered, named - offered
+
+
 def test_label_networks_lie_here_with_their_cards():
     found = sorted((ROOT/"data"/"weights").glob("*.safetensors"))
     assert {p.stem for p in found} == {"face", "gaze", "pose"}
