@@ -163,6 +163,7 @@ def label_card(
     learned:str, # what its labels are, in a few words
     bars:dict, # as in `card`
     limits:str,
+    maker:str = 'python -m megaportrait.data.shards', # of its people
 ) -> str: # markdown
     "The page that goes with a label network"
     m = runs[0]
@@ -171,7 +172,7 @@ def label_card(
     rows = [m['synthetic'] | m.get('loss', {}) | {f'real_{k}': v for k, v in m.get('real', {}).items()}
             | dict(people_trained=m['people']) | {k: m[k] for k in ('steps', 'minutes', 'on', 'seed')} for m in runs]
     return card(kind, net, command,
-                f"{m['people']} synthetic people (`python -m megaportrait.data.shards`), {learned}.", rows, bars,
+                f"{m['people']} synthetic people (`{maker}`), {learned}.", rows, bars,
                 limits)
 
 # %% ../../nbs/labels/00_common.ipynb #c99f2bd5

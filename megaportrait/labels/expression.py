@@ -8,7 +8,6 @@ __all__ = ['load_expression_net', 'expressions', 'acts', 'ExpressionCfg', 'Expre
 
 # %% ../../nbs/labels/04_expression.ipynb #5fdc8a79
 import copy, math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,7 +59,7 @@ class ExpressionCfg(LabelCfg):
     z_dim:int = 512            # numbers in z
     axes:int = 24              # directions of expression that z keeps
     bs:int = 24                # pairs per step
-    steps:int = 2400           # optimiser steps
+    steps:int = 1800           # optimiser steps
     tps_cells:int = 8          # thin-plate spline control cells per axis
     tps_sigma:float = .1       # standard deviation of the control points, in cells
     jitter_motion:float = .4   # brightness, contrast, saturation, hue
@@ -90,9 +89,8 @@ class ExpressionNet(nn.Module):
         self,
         x:Tensor, # (B, 3, H, W) in [0, 1]
         pose:Tensor, # (B, 4, 4)
-        augment:Callable|None = None, # as of `MotionEncoder`
     ) -> Tensor: # (B, K, 3)
-        return self.told(self.motion(x, pose, augment))
+        return self.told(self.motion(x, pose))
 
 # %% ../../nbs/labels/04_expression.ipynb #4bb10b3d
 def _coarse(
@@ -121,17 +119,18 @@ class ExpressionStage(LabelStage):
         return super().pairs(st, clips)
 
     def prepare(self, st:State, batch:dict, gen:torch.Generator) -> dict:
-        "Frames made worse, with what their faces do"
+        "Crops made worse, with what their faces do"
         o = single(to_float(batch, st.device))
         e = torch.stack([self.faces[i][t] for i, t in zip(o['clip'].tolist(), o['frame'].tolist())])
-        x = degrade(new_background(_coarse(o['x'], gen), o['m'], gen, .3), gen)
-        wrong = draw_move(len(x), gen, 2., .06, .03).to(x)
-        return dict(x=x, pose=wrong @ o['pose'], e=mirrored(e, o['flip'], _mirror_order()).to(x))
+        pose = draw_move(len(e), gen, 2., .06, .03).to(o['pose']) @ o['pose']
+        x, m = motion_crop(torch.cat([o['x'], o['m']], 1), pose, st.cfg.mtn_size).split([3, 1], 1)
+        x = degrade(new_background(_coarse(x, gen), m, gen, .3), gen)
+        return dict(x=augment_motion(x, st.cfg, gen, pose), e=mirrored(e, o['flip'], _mirror_order()).to(x))
 
     def losses(self, st:State, b:dict, gen:torch.Generator) -> Losses:
         "Each part's mean error, in spreads"
-        augment = partial(augment_motion, cfg=st.cfg, generator=gen, pose=b['pose'])
-        with autocast(st): told = st.nets['model'](b['x'], b['pose'], augment)
+        model = st.nets['model']
+        with autocast(st): told = model.told(model.motion.read(b['x']))
         known = b['e'].isfinite().flatten(1).all(1)
         off = F.smooth_l1_loss(told/st.ema.scale, b['e'].nan_to_num()/st.ema.scale, reduction='none')[known]
         at = {name: [_AT[k] for k in o] for name, o in PARTS.items()}
@@ -200,15 +199,16 @@ def who_share(
     who:Tensor, # (N,) number of the person
 ) -> float:
     "The share of the variance of z that is between people"
-    people = torch.stack([z[who == k].mean(0) for k in who.unique()])
-    return (people.var(0, correction=0).sum()/z.var(0, correction=0).sum()).item()
+    own = torch.cat([z[who == k] - z[who == k].mean(0) for k in who.unique()])
+    return 1 - (own.square().mean(0).sum()/z.var(0, correction=0).sum()).item()
 
 def measure_expressions(
     net:ExpressionNet,
     clips:ClipSet, # held out, with landmarks and poses
     size:int, # px
 ) -> dict: # correlation and R2 of each act; `who`, the share of z that tells people apart; frames
-    "How well z tells what faces do"
+    "How well z tells what faces do; clips of one frame, which have nothing to be compared with, are left out"
+    clips = [c for c in clips if c.frames > 1]
     z, told = see_expressions(net, clips, size)
     true = torch.cat([expressions(c) for c in clips])
     who = torch.cat([torch.full((c.frames,), i) for i, c in enumerate(clips)])
@@ -238,4 +238,5 @@ def expression_card(
     *runs:dict, # metrics of `train_expression`: of this training, then of its twin
 ) -> str: # markdown
     "The page that goes with expression.safetensors"
-    return label_card('expression', net, runs, command, 'landmarks from the renderer', _BARS, _LIMITS)
+    return label_card('expression', net, runs, command, 'landmarks from the renderer', _BARS, _LIMITS,
+                      'megaportrait.data.synthetic.make_people')

@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from ..data.clips import ClipSet
 from ..data.pairs import PairDataset, to_float
-from ..data.people import sample_drivers, sample_identity, swap_scene
-from ..data.render import render
+from ..data.synthetic import _kind
 from ..losses.gaze import eye_patches
 from ..losses.perceptual import FaceNet, load_face_net
 from .metrics import (
@@ -70,15 +69,17 @@ def cross_pairs(
     n:int = 64,
     seed:int = 0, # people and motions; none of them is in a training set
     device:str = 'cpu', # to render on
+    heads:bool = True, # cartoon heads; False: people
 ) -> Pairs:
     "Synthetic people with the motion of others, and the true pictures of that"
-    a, b = ([sample_identity(o) for o in names] for names in cross_people(n, seed))
-    m_s, m_d = (sample_drivers(2*seed + 10**6 + k, n) for k in (0, 1))
-    def show(who, m): return render(who, [m[i] for i in range(n)], size, device).map(lambda t: t[:, 0].cpu())
+    drawn, moves, draws = _kind(heads)
+    a, b = ([drawn.sample_identity(o) for o in names] for names in cross_people(n, seed))
+    m_s, m_d = (moves.sample_drivers(2*seed + 10**6 + k, n) for k in (0, 1))
+    def show(who, m): return draws.render(who, [m[i] for i in range(n)], size, device).map(lambda t: t[:, 0].cpu())
     src, drv, truth = show(a, m_s), show(b, m_d), show(a, m_d)
-    other, winked = show([swap_scene(q, p) for p, q in zip(a, b)], m_d), show(a, replace(m_d, blink=1 - m_d.blink))
+    other, winked = show([replace(q, scene=p.scene) for p, q in zip(a, b)], m_d), show(a, replace(m_d, blink=1 - m_d.blink))
     return Pairs(src.image, src.pose, drv.image, drv.pose, truth.image, truth.mask, other.image, winked.image,
-                 m_d.expression[:, 0], m_d.blink,
+                 m_d.expression[:, moves.EXPRESSIONS.index('jaw' if heads else 'jawOpen')], m_d.blink,
                  truth.face_mask, src.landmarks, truth.landmarks, truth.depth)
 
 # %% ../../nbs/measure/01_evaluate.ipynb #dc7b4b3e
@@ -171,6 +172,7 @@ def _motion_metrics(
 
 # %% ../../nbs/measure/01_evaluate.ipynb #cd0fcd6a
 def _synthetic(clips:ClipSet) -> bool: return clips[0].meta.get('source') == 'synthetic'
+def _heads(clips:ClipSet) -> bool: return _synthetic(clips) and 'people' not in clips[0].meta.get('made_from', ())
 
 def evaluate(
     model, # an animator that takes photos
@@ -182,10 +184,10 @@ def evaluate(
     "Held-out reenactment: of one person by another frame, and where the truth is known by another person"
     crossed = _synthetic(clips) if synthetic is None else synthetic
     kinds = dict(self=_self_pairs(clips, model.out_size, n, seed))
-    if crossed: kinds['cross'] = cross_pairs(model.out_size, n, seed)
+    if crossed: kinds['cross'] = cross_pairs(model.out_size, n, seed, heads=_heads(clips))
     shown = {k: (pairs, drive_all(model, pairs)) for k, pairs in kinds.items()}
     last, x = shown['cross' if crossed else 'self']
-    cross = 'synthetic heads' if crossed else 'none, the truth is unknown'
+    cross = f"synthetic {'heads' if _heads(clips) else 'people'}" if crossed else 'none, the truth is unknown'
     m = dict(split=clips.split, pairs=n, seed=seed, cross=cross)
     m |= _self_metrics(shown['self'][1], kinds['self']) | (_cross_metrics(x, last) if crossed else {})
     m |= _identity_metrics(x, last, load_face_net()) | (_eyelid_metrics(x, last) if crossed else {})

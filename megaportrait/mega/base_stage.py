@@ -89,6 +89,7 @@ class BaseStage(PairStage):
 
     def nets(self, cfg:BaseCfg) -> dict:
         if cfg.w_moved and not cfg.carry: raise ValueError('w_moved asks for carried pixels: set carry too')
+        if cfg.w_read and not cfg.expression: raise ValueError('w_read asks a taught E_mtn: set expression too')
         model = BaseModel(cfg)
         if cfg.imagenet: _imagenet_start(model)
         if cfg.expression: _expression_start(model)
@@ -132,6 +133,7 @@ class BaseStage(PairStage):
         if cfg.w_blink: terms['blink'] = _blink_term(st, b, out)
         if cfg.w_volume: terms['volume'] = volume_loss(out.v_c, model.source(b['x_d'], out.z_d, b['pose_d'])['v_c'])
         if cfg.w_flow: terms['flow'] = _fade(st)*_flow_term(b, out, cfg.flow_moving)
+        if cfg.w_read: terms['read'] = _read_term(model, out.x_sd, b)
         if cfg.w_moved: terms['moved'] = pixel_loss(out.carried.moved, b['x_d'])
         if cfg.w_mismatch: terms['mismatch'] = mismatch_loss(out.z_s, out.z_d)
         if adversarial_on(st): terms |= adversarial_terms(st.nets['critic'], fake, real)
@@ -159,6 +161,15 @@ def _blink_term(
     z, x, pose = (torch.cat(o) for o in ((out.z_s, out.z_d), (b['x_s'], b['x_d']), (b['pose_s'], b['pose_d'])))
     with torch.no_grad(): seen = st.loss_nets['lids'](x, pose).blink
     return divergence(seen, st.nets['model'].eyelids(z))
+
+def _read_term(
+    model:BaseModel, # with a taught `E_mtn`
+    x_sd:Tensor, # (B, 3, H, W) the prediction
+    b:dict, # x_d, pose_d
+) -> Tensor: # ()
+    "How far what `E_mtn` reads from the prediction is from what it reads from the driver"
+    with torch.no_grad(): z = model.motion(b['x_d'], b['pose_d'])
+    return (model.motion(x_sd, b['pose_d']) - z).square().mean()
 
 def _fade(st:State) -> float:
     "What is left at this step of a term that fades out"
@@ -198,11 +209,12 @@ def _expression_start(
     model:BaseModel, # changed in place
 ):
     "Put the shipped expression network's E_mtn in place of the random one"
-    taught, own = load_expression_net().motion.state_dict(), model.motion.state_dict()
-    if wrong := [k for k, v in taught.items() if k not in own or own[k].shape != v.shape]:
-        raise ValueError(f'expression=True needs an E_mtn of the form of the shipped expression network, and {wrong[0]} '
-                         f'does not fit this configuration: take groups=2, mtn_width=16, z_dim=512, or leave it off')
-    model.motion.load_state_dict(taught)
+    taught = load_expression_net().motion
+    form = lambda net: [str(m) for m in net.modules() if not list(m.children())] + [net.size]
+    if wrong := [(a, b) for a, b in zip(form(taught), form(model.motion), strict=True) if a != b]:
+        raise ValueError(f'expression=True needs an E_mtn of the form of the shipped expression network, with {wrong[0][0]} '
+                         f'instead of {wrong[0][1]}: take groups=2, mtn_size=64, mtn_width=16 and z_dim=512, or leave it off')
+    model.motion.load_state_dict(taught.state_dict())
 
 # %% ../../nbs/mega/06_base_stage.ipynb #e348be7e
 def _weights(cfg:BaseCfg) -> list[Entry]:

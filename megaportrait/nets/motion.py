@@ -35,7 +35,7 @@ def motion_crop(
     zoom:float = 2., # as in `_crop_map`
 ) -> Tensor: # (B, 3, size, size) in [0, 1]
     "What E_mtn gets to see: the face, upright and centred; black beyond the picture's rim"
-    x = F.avg_pool2d(x, max(1, int(x.shape[-1]/zoom/size)))  # average, then sample: no moiré from large pictures
+    if (k := int(x.shape[-1]/zoom/size)) > 1: x = F.avg_pool2d(x, k)  # average, then sample: no moiré from large pictures
     return sample_affine(x, _crop_map(pose.float(), zoom), (size, size))
 
 # %% ../../nbs/nets/03_motion.ipynb #3efc6d7e
@@ -79,5 +79,10 @@ class MotionEncoder(nn.Module):
         augment:Callable|None = None, # from crops to crops, (B, 3, mtn_size, mtn_size) in [0, 1]
     ) -> Tensor: # (B, Z)
         crop = motion_crop(x, pose, self.size)
-        if augment is not None: crop = augment(crop)
+        return self.read(crop if augment is None else augment(crop))
+
+    def read(
+        self,
+        crop:Tensor, # (B, 3, mtn_size, mtn_size) in [0, 1]
+    ) -> Tensor: # (B, Z)
         return self.to_z(self.pool(self.net(2*crop - 1)).flatten(1)).float()
