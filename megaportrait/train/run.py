@@ -17,7 +17,7 @@ from torch import nn
 from ..core.config import from_dict, to_dict, TrainCfg
 from ..core.curves import read_log
 from ..core.files import load_json, save_json
-from ..core.shipped import model_folder, read_settings
+from ..core.shipped import model_folder, read_config, read_settings
 from ..core.weights import Entry, need
 from .loop import train
 from .state import first_alone, processes, same_settings, share, State
@@ -60,7 +60,7 @@ def load(
 
 # %% ../../nbs/train/04_run.ipynb #23b52f71
 def configure(
-    preset:str,
+    preset:str|TrainCfg, # name, or a configuration to begin with
     steps:int = 0, # 0: the preset's
     batch_size:int = 0, # 0: the preset's; samples per step, over all processes
     stage:str = 'base',
@@ -70,10 +70,10 @@ def configure(
 ) -> TrainCfg: # of the stage's kind
     "Make the configuration of a run"
     entry = registered(stage)
-    if preset not in entry.presets:
+    if not isinstance(preset, TrainCfg) and preset not in entry.presets:
         raise ValueError(f"preset '{preset}' is not known; choose from {', '.join(entry.presets)}")
     if strict and not entry.strict: raise ValueError(f"stage '{stage}' has no strict form: leave strict out")
-    cfg, over = entry.presets[preset], (entry.strict if strict else {}) | over
+    cfg, over = entry.presets.get(preset, preset), (entry.strict if strict else {}) | over
     return run_length(from_dict(to_dict(cfg) | cfg.goes_with(over) | over, entry.cfg), steps, batch_size, short)
 
 def run_length(
@@ -158,8 +158,9 @@ def _parser() -> argparse.ArgumentParser:
                                              'run folders')
     p.add_argument('--base', default='', help='what a later stage builds on: a run folder, or the name of weights that '
                                               'the repository ships')
-    p.add_argument('--from', dest='start', default='', help='start a new run with the weights of this one, also of '
-                                                            'another preset: its folder, or a checkpoint in it')
+    p.add_argument('--from', dest='start', default='', help='start a new run with the weights, and without --preset '
+                                                            'the settings, of this one: a run folder, a checkpoint '
+                                                            'in it, or the name of shipped weights')
     p.add_argument('--steps', type=int, default=0, help="optimiser steps; default: the preset's")
     p.add_argument('--batch-size', type=int, default=0, help='pairs per step over all processes')
     p.add_argument('--seed', type=int, default=0, help='random seed')
@@ -179,13 +180,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(a, name, base):
     "Configuration, data, run folder and the rest of what a stage is called with"
-    preset = a.preset or registered(name).first
+    preset = a.preset or _that_of(a.start, registered(name)) or registered(name).first
     cfg = configure(preset, a.steps, a.batch_size, name, strict=a.strict, **dict(a.set))
     if not a.batch_size: cfg = _one_each(cfg, processes(a.device)[2])
-    run = Path(a.run)/name if a.run and a.stage == 'all' else Path(a.run or f'runs/{name}-{preset}')
+    run = Path(a.run)/name if a.run and a.stage == 'all' else Path(a.run or f'runs/{name}-{a.preset or Path(a.start).name or preset}')
     return cfg, a.stills or a.data if name == 'hr' else a.data, run, dict(
         base=base, seed=a.seed, device=a.device, resume=not a.fresh, workers=a.workers, pairs=a.pairs,
         start=a.start)
+
+def _that_of(start, entry):
+    "The configuration of a model to start from, None where there is none"
+    return read_config(model_folder(start), entry.cfg) if start and not Path(start).is_file() else None
 
 def _one_each(cfg, world):
     "A batch that has fewer samples than there are processes grows to one for each"

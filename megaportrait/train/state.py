@@ -16,9 +16,11 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather, reduce
+from safetensors.torch import load_file
 from torch import nn
 from ..core.config import from_dict, to_dict, TrainCfg
 from ..core.files import atomic_write, pick_device, seed_everything
+from ..core.shipped import model_folder
 from .optim import optimiser
 
 # %% ../../nbs/train/01_state.ipynb #ba5d647b
@@ -100,15 +102,22 @@ def load_checkpoint(
     for k, o in st.opts.items(): o.load_state_dict(d['opts'][k])
     st.step = d['step']
 
+def _weights_at(
+    path:str|Path, # a checkpoint, a run folder with one, or a model
+) -> tuple[Path, dict]: # the file, and its tensors by the names of `State.nets`
+    "Weights to start from: those of a checkpoint, or of a model as it is shipped"
+    file = path if (path := Path(path)).is_file() else path/'last.pt'
+    if file.is_file(): return file, torch.load(file, map_location='cpu', weights_only=True)['nets']
+    file = model_folder(path)/'model.safetensors'
+    return file, {f'model.{k}': v for k, v in load_file(file).items()}
+
 def start_from(
-    path:str|Path, # a checkpoint, or a run folder with one
+    path:str|Path, # a checkpoint, a run folder with one, or a model: its folder, or the name of shipped weights
     st:State, # at step 0, changed in place
 ) -> str: # what was taken
     "Begin with the weights of another run, also of another preset; tensors of other names or shapes stay new"
-    file = path if (path := Path(path)).is_file() else path/'last.pt'
-    if not file.is_file(): raise FileNotFoundError(f'{path} is no checkpoint and holds no last.pt to start from')
-    theirs, own = torch.load(file, map_location=st.device, weights_only=True)['nets'], st.nets.state_dict()
-    fit = {k: v for k, v in theirs.items() if k in own and v.shape == own[k].shape}
+    (file, theirs), own = _weights_at(path), st.nets.state_dict()
+    fit = {k: v.to(own[k]) for k, v in theirs.items() if k in own and v.shape == own[k].shape}
     if not fit: raise ValueError(f'{file} has no tensor of the networks that are to be trained; start from another run')
     st.nets.load_state_dict(own | fit)
     st.ema.load_state_dict(st.nets['model'].state_dict())
