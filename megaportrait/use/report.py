@@ -17,9 +17,11 @@ from PIL import Image, ImageDraw, ImageFont
 from ..core.files import in_test, markdown_table, project_root, save_json
 from ..core.viz import save_grid, save_moving, to_uint8
 from ..data.clips import ClipSet, held_out
+from ..data import motion as motions, person as persons
 from ..data.people import sample_drivers, sample_identity, sample_motion
 from ..data.render import render
 from ..data.synthetic import find_data, make_clips
+from ..measure.acts import play, set_stage
 from ..measure.evaluate import cross_pairs, cross_people, drive_all, evaluate, Pairs
 from ..measure.leakage import measure_leakage
 from ..measure.reenact import clip_pairs, extremes, list_cross, list_self, missing, named_cross
@@ -203,24 +205,20 @@ def _labelled(images, labels, side=192, head=20):
         pen.text((k*(side + 2) + side//2, head//2), text, 'black', font, 'mm')
     return torch.from_numpy(np.array(sheet)).permute(2, 0, 1)/255
 
-@torch.no_grad()
 def labelled_strip(
-    r:Evaluation, # not of a student
+    model, # an animator of photographs
+    out:str|Path, # folder of strip.webp
+    size:int = 0, # of the pictures, px; 0: as the model paints them
     frames:int=36,
     fps:int=12,
 ) -> list: # of each frame the picture (3, H, W)
-    "One pair, source, driver, output and truth, with its labels; also into strip.webp"
+    "A synthetic person and a driver, with what the model makes of them and the truth; also into strip.webp"
     (who, *_), (by, *_) = cross_people(1, 5)
-    frames = 2 if r.quick else frames
-    motion = sample_motion(by, frames, fps)
-    acted = (by, motion), (who, motion), (who, sample_motion(who, 1))
-    drive, truth, own = (render(sample_identity(o), m, r.size) for o, m in acted)
-    see, dev = lambda x: F.interpolate(x, (r.net.in_size,)*2, mode='area'), next(r.net.parameters()).device
-    avatar = r.net.avatar(see(own.image).to(dev), own.pose.to(dev))
-    made = r.net.drive(avatar, see(drive.image).to(dev), drive.pose.to(dev)).cpu()
+    s = set_stage(size or model.out_size, [persons.sample_identity(who)], persons.sample_identity(by),
+                  motions.sample_motion(by, frames, fps))
     labels = 'source', 'driver', 'output', 'truth'
-    sheets = [_labelled([own.image[0], *o], labels) for o in zip(drive.image, made, truth.image)]
-    save_moving(r.out/'strip.webp', [[[o]] for o in sheets], fps)
+    sheets = [_labelled([s.source[0], *o], labels) for o in zip(s.driver, play(model, s)[0], s.truth[0])]
+    save_moving(Path(out)/'strip.webp', [[[o]] for o in sheets], fps)
     return sheets
 
 # %% ../../nbs/use/18_report.ipynb #f44096e6
@@ -273,7 +271,7 @@ def _make_report(
             say(f'\n{name}-reenactment\n\n{means_table(found)}')
             keep_extremes(r, name)
     if not r.student:
-        for pictures in (example_pictures, blink_pictures, one_drives_all, labelled_strip): pictures(r)
+        for pictures in (example_pictures, blink_pictures, one_drives_all): pictures(r)
         say(f'\nflicker: {flicker_of(r)}')
         if not wants_landmarks(r.net): say(f'\nleakage\n\n{leakage_table(r)}') # which has no z and no e_s
     return save_report(r)
