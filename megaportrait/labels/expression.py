@@ -141,13 +141,14 @@ load_expression_net = partial(load_net, 'expression', ExpressionNet) # (path='',
 def keep_axes(
     net:ExpressionNet, # trained; stays as it is
     z:Tensor, # (N, Z) of frames of the training set
-    n:int, # axes
+    n:int, # axes, at most
 ) -> ExpressionNet: # a copy whose z is white and holds n axes of expression
     "Replace z by what the line reads from it"
     W, b = net.tell.weight.double(), net.tell.bias.double()
     e = z.double() @ W.T + b
     mean = e.mean(0)
     _, s, V = torch.linalg.svd(e - mean, full_matrices=False)
+    n = min(n, int((s > 1e-6*s[0]).sum())) # fewer frames hold fewer
     V, spread = V[:n].T, s[:n]/math.sqrt(len(e))
     Z = z.shape[1]
     Q = torch.linalg.qr(torch.randn(Z, n, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))[0]
