@@ -71,9 +71,9 @@ def upgrade(
     kind:type, # of the configuration
 ) -> dict: # what a file of today's would hold
     "Rename the fields of an older file to their present names"
-    if not isinstance(d, dict): raise ValueError(f'a configuration is names and values, and this is {str(d)[:40]}')
+    if not isinstance(d, dict): raise ValueError(f'a configuration has fields and values, but this is {str(d)[:40]}')
     if type(d.get('format', 1)) is not int or d.get('format', 1) > _FORMAT:
-        raise ValueError(f"this configuration is of format {d['format']}, and this version reads up to {_FORMAT}: use "
+        raise ValueError(f"this configuration is of format {d['format']}, but this version reads up to {_FORMAT}: use "
                          f"the version that wrote it")
     if 'format' in d: return d
     now = {f.name for f in dataclasses.fields(kind)} | {'stage'}
@@ -101,7 +101,7 @@ def _fitting(
 ):
     "A value for a field, of its kind"
     v = float(v) if isinstance(like, float) and type(v) is int and abs(v) <= _MOST else tuples(v)
-    if type(v) is not type(like): raise ValueError(f'{name}={v!r} is of the wrong kind: give something like {like!r}')
+    if type(v) is not type(like): raise ValueError(f'{name}={v!r} has the wrong type: give a value such as {like!r}')
     return v
 
 def from_dict(
@@ -111,7 +111,7 @@ def from_dict(
     "Make a configuration from its fields; refuse unknown fields and wrong types by name"
     d = upgrade(d, kind)
     if d.get('stage', kind.stage) != kind.stage:
-        raise ValueError(f"this configuration is of stage '{d['stage']}', and '{kind.stage}' is asked for")
+        raise ValueError(f"this configuration is of stage '{d['stage']}'; give one of stage '{kind.stage}'")
     like = {f.name: f.default for f in dataclasses.fields(kind)}
     given = {k: v for k, v in d.items() if k not in ('format', 'stage')}
     if unknown := sorted(set(given) - set(like)):

@@ -41,7 +41,7 @@ def _lacks(device):
     "What torch has not got of a device that is asked for"
     import torch
     if device.type == 'cpu': return 'there is one CPU' if device.index else ''
-    if device.type == 'mps': return '' if torch.backends.mps.is_available() else 'torch finds no GPU of Apple'
+    if device.type == 'mps': return '' if torch.backends.mps.is_available() else 'torch finds no Apple GPU'
     if device.type != 'cuda': return 'nothing here has been tried on it'
     n = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if n <= (device.index or 0): return f'torch finds {n} CUDA GPUs, counted from 0' if n else 'torch finds no CUDA GPU'
@@ -87,7 +87,7 @@ def make_folder(
     "Make a folder where there is none"
     try: Path(path).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise NotADirectoryError(f'{path}: a file stands where a folder is to be; choose another name') from None
+        raise NotADirectoryError(f'{path}: is a file, but a folder is needed there; choose another name') from None
     return Path(path)
 
 def _hidden(path):
@@ -186,9 +186,9 @@ def check_writable(
 ) -> Path: # `path`
     "Check that a file can be written to this path; make its folder"
     path = Path(path)
-    if len(os.fsencode(path.name)) > 255: raise ValueError(f'{path.name}: cannot be written, it is too long for a name')
+    if len(os.fsencode(path.name)) > 255: raise ValueError(f'{path.name}: this name is too long; choose a shorter one')
     if path.is_dir(): raise ValueError(f'{path} is a folder; give the name of a file')
-    if path.exists() and not path.is_file(): raise ValueError(f'{path} is no ordinary file; give another name')
+    if path.exists() and not path.is_file(): raise ValueError(f'{path} is not a regular file; give another name')
     for o in inputs:
         if path.exists() and Path(o).exists() and path.samefile(o):
             raise ValueError(f'{path} is an input; writing there would destroy it')

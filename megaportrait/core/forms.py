@@ -137,17 +137,17 @@ def _strict(form):
 
 def _read_lama(net, where):
     "LaMa, tried: image (B, 3, H, W) and mask (B, 1, H, W) in [0, 1] to the picture without what the mask covers"
-    said = f'{where} is a program of another kind than LaMa: '
+    said = f'{where} is not LaMa but another program: '
     x, m = torch.rand(2, 3, 64, 72, generator=torch.Generator().manual_seed(0)), torch.zeros(2, 1, 64, 72)
     m[..., 20:40, 20:40] = 1
     try: y = net(x, m)
     except RuntimeError as e:
         raise ValueError(said + f'it does not take an image and a mask ({str(e).strip().splitlines()[-1]})') from e
     if not torch.is_tensor(y) or y.shape != x.shape:
-        raise ValueError(said + f'it answers {tuple(y.shape) if torch.is_tensor(y) else type(y).__name__} to an image '
+        raise ValueError(said + f'it returns {tuple(y.shape) if torch.is_tensor(y) else type(y).__name__} for an image '
                                 f'{tuple(x.shape)}')
     if not y.isfinite().all() or y.min() < -.01 or y.max() > 1.01:
-        raise ValueError(said + f'it answers values from {y.min():g} to {y.max():g}, not in [0, 1]')
+        raise ValueError(said + f'it returns values from {y.min():g} to {y.max():g}, not in [0, 1]')
     return net
 
 def _torchvision(name): return _strict(lambda: form_of(getattr(_models(), name)))

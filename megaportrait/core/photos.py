@@ -39,8 +39,8 @@ def check_there(
     path = Path(path)
     if path.is_dir(): raise Unreadable(f'{path}: is a folder; give a file')
     if path.is_file(): return path
-    if path.exists(): raise Unreadable(f'{path}: is no ordinary file; give a picture or a video')
-    if path.is_symlink(): raise Unreadable(f'{path}: is a link to nothing; correct it, or give the file itself')
+    if path.exists(): raise Unreadable(f'{path}: is not a regular file; give a picture or a video')
+    if path.is_symlink(): raise Unreadable(f'{path}: is a broken link; correct it, or give the file itself')
     raise Unreadable(f'{path}: no such file; check its name and folder')
 
 def _refused(path, e):

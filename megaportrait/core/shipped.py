@@ -31,7 +31,7 @@ def save_net(
     sd = {k: v.detach().cpu().to(torch.float16 if v.is_floating_point() else v.dtype).contiguous()
           for k, v in net.state_dict().items()}
     if bad := [k for k, v in sd.items() if v.is_floating_point() and not v.isfinite().all()]:
-        raise ValueError(f'{bad[0]} does not fit half precision or is no number; nothing was written to {path}')
+        raise ValueError(f'{bad[0]} overflows half precision or is not finite; nothing was written to {path}')
     atomic_write(path, lambda p: save_file(sd, p, dict(kind=kind, cfg=json.dumps(to_dict(cfg), sort_keys=True))))
 
 def _read_header(
@@ -43,7 +43,7 @@ def _read_header(
     except SafetensorError as e:
         raise ValueError(f'{path} is truncated or damaged ({e}); restore it, or train it again') from e
     if not {'kind', 'cfg'} <= set(m):
-        raise ValueError(f'{path} does not say what it is; a label network is written by its train notebook')
+        raise ValueError(f'{path} has no header of a label network; write it with its train notebook')
     return dict(kind=m['kind'], cfg=SimpleNamespace(**{k: tuples(v) for k, v in json.loads(m['cfg']).items()}))
 
 def _open_net(
@@ -54,7 +54,7 @@ def _open_net(
 ) -> nn.Module: # frozen, in eval mode
     "The network in a file, every key and shape checked"
     h = _read_header(path)
-    if h['kind'] != kind: raise ValueError(f"{path} holds a network of kind '{h['kind']}', not '{kind}'")
+    if h['kind'] != kind: raise ValueError(f"{path} is of kind '{h['kind']}', not '{kind}'; give another file")
     with torch.random.fork_rng(devices=[]): net = make(h['cfg'])
     net.load_state_dict(check_form(read_tensors(path), shapes_of(net), path))
     return net.to(device).eval().requires_grad_(False)
@@ -188,7 +188,7 @@ def read_settings(
     "What config.json says"
     d = load_json(path := Path(folder)/'config.json')
     if isinstance(d, dict): return d
-    raise ValueError(f'{path}: a configuration is names and values, and this is {str(d)[:40]}; restore it')
+    raise ValueError(f'{path}: a configuration has fields and values, but this is {str(d)[:40]}; restore it')
 
 def read_config(
     folder:str|Path, # of a model
@@ -213,6 +213,6 @@ def open_model(
         with torch.random.fork_rng(devices=[]): model = make(cfg)
     except (RuntimeError, ArithmeticError, TypeError, IndexError, MemoryError) as e:
         said = ' '.join(str(e).split())[:120]
-        raise ValueError(f'{folder}/config.json: no network can be built of it ({said}); restore it') from e
+        raise ValueError(f'{folder}/config.json: no network can be built from it ({said}); restore it') from e
     _load_weights(model, folder/'model.safetensors')
     return model.to(device).eval()

@@ -51,7 +51,7 @@ def open_video(
     kinds = {bool(int(s.disposition) & _COVER): s for s in f.streams.video}
     f.close()
     if True in kinds: raise Unreadable(f'{path}: has no video, only sound and cover art; give a video')
-    if kinds: raise Unreadable(f'{path}: its picture is in a codec that is not known here; convert it to mp4')
+    if kinds: raise Unreadable(f'{path}: its video codec is not supported here; convert it to mp4')
     raise Unreadable(f'{path}: has no picture, only sound or data; give a video')
 
 # %% ../../nbs/core/03_video.ipynb #95c36ee4

@@ -63,7 +63,7 @@ def _download(url, path, title):
             while block := r.read(1 << 20):
                 f.write(block)
                 bar.update(len(block))
-        if size and f.tell() != size: raise urllib.error.URLError(f'only {f.tell()} of {size} bytes came')
+        if size and f.tell() != size: raise urllib.error.URLError(f'only {f.tell()} of {size} bytes were received')
 
 def fetch(
     entry:Entry,
@@ -99,7 +99,7 @@ def _check_digest(
     kind, want = digest.split(':')
     with open(path, 'rb') as f: have = hashlib.file_digest(f, kind).hexdigest()
     if not have.startswith(want):
-        raise ValueError(f'{path}: {kind} is {have}, expected {want}…; the file is damaged or another one, delete it '
+        raise ValueError(f'{path}: {kind} is {have}, expected {want}…; the file is damaged or another one; delete it '
                          'and fetch it again')
 
 def read_tensors(
@@ -112,14 +112,14 @@ def read_tensors(
         sd = load_file(path) if str(path).endswith('.safetensors') else torch.load(path, map_location='cpu',
                                                                                    weights_only=True)
     except pickle.UnpicklingError as e:
-        raise ValueError(f'{path} holds more than tensors (or is no file of torch): it was not opened, as it could '
-                         'run code; convert it to safetensors where you trust it') from e
+        raise ValueError(f'{path} holds more than tensors (or is not a torch file) and was not opened, as it could '
+                         'run code; if you trust it, convert it to safetensors') from e
     except (SafetensorError, RuntimeError, EOFError) as e:
         raise ValueError(f'{path} is truncated or damaged ({str(e).splitlines()[0]}); '
                          'delete it and fetch it again') from e
     if isinstance(sd, dict) and isinstance(sd.get('state_dict'), dict): sd = sd['state_dict']
     if not isinstance(sd, dict) or not all(torch.is_tensor(v) for v in sd.values()):
-        raise ValueError(f'{path} is not a state dict: a dictionary from names to tensors')
+        raise ValueError(f'{path} is not a state dict, a dictionary from names to tensors; fetch it again')
     return sd
 
 # %% ../../nbs/core/07_weights.ipynb #f1dd9a3c
@@ -129,15 +129,15 @@ def _read_program(
 ) -> nn.Module: # on the CPU, frozen
     "A network that brings its own code"
     if not digest:
-        raise ValueError(f'{path} holds code, and no digest is known that would prove whose; it was not opened')
+        raise ValueError(f'{path} holds code without a known digest and was not opened; give a file of tensors')
     _check_digest(path, digest)
     try:
         with warnings.catch_warnings(): # newer torch calls TorchScript deprecated; files of it are still about
             warnings.simplefilter('ignore', FutureWarning)
             net = torch.jit.load(str(path), map_location='cpu')
     except RuntimeError as e:
-        raise ValueError(f'{path} is no TorchScript file, or one that this torch cannot read '
-                         f'({str(e).strip().splitlines()[0]})') from e
+        raise ValueError(f'{path} is not a TorchScript file that this torch can read '
+                         f'({str(e).strip().splitlines()[0]}); fetch it again') from e
     for p in net.parameters(): p.requires_grad_(False)
     return net.eval()
 
@@ -197,7 +197,7 @@ def load_state(
 ) -> dict|nn.Module: # our names to tensors, or a program
     "The checked tensors of an entry, or its program: found or fetched, proved, renamed"
     if isinstance(name, str) and name not in registry:
-        raise KeyError(f"no weights are known as '{name}'; there are {', '.join(registry)}")
+        raise KeyError(f"weights '{name}' are not known; choose from {', '.join(registry)}")
     e = registry[name] if isinstance(name, str) else name
     path = fetch(e)
     return e.read((_read_program if e.program else read_tensors)(path, e.digest), path)

@@ -49,8 +49,8 @@ class _VideoWriter:
         h, w, c = x.shape
         if self.n == 0: self._begin(h, w, c)
         if x.shape != self.shape:
-            raise ValueError('the first frame is {1}x{0} with {2} channels, but a later one {4}x{3} with {5}'.format(
-                *self.shape, h, w, c))
+            raise ValueError('the first frame is {1}x{0} with {2} channels, but a later one {4}x{3} with {5}; '
+                             'give all frames one shape'.format(*self.shape, h, w, c))
         o = av.VideoFrame.from_ndarray(np.pad(x, ((0, h%2), (0, w%2), (0, 0)), mode='edge'),
                                        format='rgba' if c == 4 else 'rgb24')
         o = o.reformat(format=self.stream.pix_fmt, dst_colorspace='ITU709')
@@ -66,7 +66,7 @@ class _VideoWriter:
 
     def end(self):
         "What the encoder still holds"
-        if self.n == 0: raise ValueError('a video needs at least one frame, there was none')
+        if self.n == 0: raise ValueError('a video needs at least one frame, but there was none')
         self._mux(self.stream.encode(None))
 
 # %% ../../nbs/core/03b_writer.ipynb #3986178a
@@ -122,7 +122,7 @@ class _Sound:
         self.file, self.out, self.video, self.copied = av.open(str(video.path.absolute())), out, video, copied
         self.src = self.file.streams.audio[0]
         c, kept = self.src.codec_context, _SOUND[out.format.name]
-        if c is None or copied and c.name not in kept: raise ValueError('its codec is not known here')
+        if c is None or copied and c.name not in kept: raise ValueError('its codec is not supported here')
         if copied: self.dst = out.add_stream_from_template(self.src)
         else:
             rates = av.Codec(kept[0], 'w').audio_rates

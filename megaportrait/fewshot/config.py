@@ -46,7 +46,7 @@ class FewShotCfg(PairCfg):
         for name in ('widths', 'embed_widths'):
             n = len(getattr(self, name))
             if not n or self.size % 2**n:
-                raise ValueError(f'{name}={getattr(self, name)}: {n} halvings do not divide {self.size} px')
+                raise ValueError(f'{name}={getattr(self, name)}: {n} halvings do not divide size={self.size}')
 
 # %% ../../nbs/fewshot/00_config.ipynb #a57dfb52
 _PAPER = dict(size=256, bs=48, lr=5e-5, lr_d=2e-4, wd=0., flip=0.)

@@ -40,7 +40,7 @@ class FewShot(nn.Module):
         marks_s:Tensor|None = None, # (K, 478, 3) crop coordinates
     ) -> Tensor: # (1, R) psi
         "Remember somebody"
-        if marks_s is None: raise ValueError('a few-shot model sees no face without its landmarks: pass marks_s')
+        if marks_s is None: raise ValueError('a few-shot model needs the landmarks of the source: pass marks_s')
         return self.project(self.embedder(x_s[None], draw_landmarks(marks_s, self.cfg.size)[None]))
 
     def follow(self, avatar:Tensor, marks:Tensor, pose:Tensor, reference=None, rest=None) -> Tensor: # (T, 478, 3)

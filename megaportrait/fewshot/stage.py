@@ -52,7 +52,7 @@ class _Episodes(PairDataset):
         fit = [[i for i in o if clips[i].frames >= frames] for o in clips.identities.values()]
         self.people = [o for o in fit if o]
         if not self.people:
-            raise ValueError(f'{clips.root/clips.split} has no clip of {frames} frames, which an episode takes: use '
+            raise ValueError(f'{clips.root/clips.split} has no clip of {frames} frames, which an episode needs: use '
                              'longer clips, or set fewer shots or targets')
 
     def plan(self, step:int, position:int) -> tuple: # clip, frames, flip

@@ -82,7 +82,7 @@ class _Together(ClipSet):
         clips:ClipSet,
         share:float = .3, # of draws that show the clips' people
     ):
-        if not 0 < share < 1: raise ValueError(f'share {share} is not between 0 and 1')
+        if not 0 < share < 1: raise ValueError(f'share={share}: give a number between 0 and 1')
         self.root, self.split = clips.root, clips.split
         n = max(1, round(share/(1-share)*len(shards.identities)/len(clips.identities)))
         self.clips = [*shards.clips, *(_Again(c, f'{k} {c.identity}') for k in range(n) for c in clips)]
@@ -96,7 +96,7 @@ def _with_clips(
     "What a label network learns from"
     if not share: return shards
     if not str(clips):
-        raise ValueError(f'share={share} of the draws are to show real clips, but clips is empty; name a prepared '
+        raise ValueError(f'share={share} needs real clips, but clips is empty; name a prepared '
                          f'folder, or leave share at 0')
     return _Together(shards, kind(clips), share)
 
@@ -151,8 +151,8 @@ def with_twin(
     if not str(twin): return [metrics]
     path = Path(twin)/'metrics.json'
     if not path.is_file():
-        raise FileNotFoundError(f'twin={twin} holds no metrics.json; name the run folder of a training that came to '
-                                f'its end, or leave twin empty')
+        raise FileNotFoundError(f'twin={twin} holds no metrics.json; name the run folder of a finished training, '
+                                f'or leave twin empty')
     return [metrics, load_json(path)]
 
 def label_card(
@@ -167,7 +167,7 @@ def label_card(
     "The page that goes with a label network"
     m = runs[0]
     if m.get('share_real'):
-        raise ValueError(f"this network learned from real clips (share {m['share_real']}); it is measured, not shipped")
+        raise ValueError(f"a network trained on real clips (share={m['share_real']}) is not shipped; set share=0")
     rows = [m['synthetic'] | m.get('loss', {}) | {f'real_{k}': v for k, v in m.get('real', {}).items()}
             | dict(people_trained=m['people']) | {k: m[k] for k in ('steps', 'minutes', 'on', 'seed')} for m in runs]
     return card(kind, net, command,

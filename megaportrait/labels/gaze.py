@@ -157,8 +157,8 @@ class _MeshEyesSet(ClipSet):
     def __init__(self, root:str|Path, split:str='train'):
         super().__init__(root, split)
         if not self.has_landmarks:
-            raise ValueError(f'{self.root/self.split} has clips without landmarks.npy, and labels of gaze come from '
-                             f'them; prepare it again with `megaportrait prepare`')
+            raise ValueError(f'{self.root/self.split} has clips without landmarks.npy, which gaze labels need; '
+                             f'prepare it again with `megaportrait prepare`')
         self.clips = [_MeshEyes(c) for c in self.clips]
 
 def _measure_gaze_real(

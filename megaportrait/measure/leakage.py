@@ -100,7 +100,7 @@ def _leakage_frames(
     "People in many poses, expressions, clothes, places and lights"
     if min(n_people, n_frames) < 3:
         raise ValueError(f'{n_people} people with {n_frames} frames each cannot be split; '
-                         'take three of either at least')
+                         'take at least three of each')
     names = [(k, t) for k in range(n_people) for t in range(n_frames)]
     who = [replace(sample_identity(f'probe {seed} {k}'), scene=sample_scene(f'probe {seed} {k} {t}')) for k, t in names]
     moves = sample_drivers(2*10**6 + seed, len(who))
@@ -115,8 +115,8 @@ def describe(
 ) -> dict: # names to (N, F): z, e (e_s, flat), pixels (what E_mtn sees, 32 px), face (embedding of the face network)
     "What a probe may read from"
     if not (hasattr(model, 'motion') and hasattr(model, 'appearance')):
-        raise ValueError('this model has neither z nor e_s to read from; give a base model, or for a student the one '
-                         'that it learned from')
+        raise ValueError('this model has neither z nor e_s to read from; give a base model, or the teacher of a '
+                         'student')
     dev = next(model.parameters()).device
     net = load_face_net(device=dev)
     parts = []

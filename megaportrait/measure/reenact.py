@@ -60,7 +60,7 @@ def list_self(
     every = [dict(source=[c.name, 0], driver=[c.name, t]) for c in clips for t in range(1, c.frames)]
     if not every:
         raise ValueError(f'no clip in {clips.root/clips.split} has a second frame to drive the first; prepare longer '
-                         'ones')
+                         'clips')
     k = min(n, len(every)) or len(every)
     return [every[i*len(every)//k] for i in range(k)]
 
@@ -76,8 +76,8 @@ def list_cross(
     moving = moving or drivers.identities
     people, others = sorted(sources.identities), sorted(moving)
     if len({*people, *others}) < 2:
-        raise ValueError(f'{drivers.root/drivers.split} holds one person only, and cross-reenactment needs two; '
-                         'prepare another')
+        raise ValueError(f'{drivers.root/drivers.split} holds one person only, but cross-reenactment needs two; '
+                         'prepare clips of another')
     for i in range(n):
         a = people[i % len(people)]
         s, d = (r.choice(o) for o in (sources.identities[a], moving[r.choice([o for o in others if o != a])]))

@@ -87,7 +87,7 @@ class BaseStage(PairStage):
         return super().pairs(st, clips)
 
     def nets(self, cfg:BaseCfg) -> dict:
-        if cfg.w_moved and not cfg.carry: raise ValueError('w_moved asks for carried pixels: set carry too')
+        if cfg.w_moved and not cfg.carry: raise ValueError('w_moved needs carried pixels: set carry too')
         model = BaseModel(cfg)
         if cfg.imagenet: _imagenet_start(model)
         return dict(model=model, critic=Discriminator(cfg))
@@ -211,7 +211,7 @@ def train_base(
 ) -> dict: # the numbers of metrics.json; empty on other processes than the first
     "Stage one from data to held-out numbers"
     if base:
-        raise ValueError(f"base '{base}' was given, but the base model builds on nothing; leave it out, or name "
+        raise ValueError(f"base '{base}' was given, but the stage base needs none; leave it out, or name "
                          f"another stage")
     go = dict(resume=True, device='') | go
     check_run(cfg, run, _weights(cfg), device=go['device'], resume=go['resume'])

@@ -143,7 +143,7 @@ def on_base(
 ) -> EnhancerCfg:
     "The enhancer's configuration with everything that the base is built from"
     if cfg.size != base.size:
-        raise ValueError(f'the base paints {base.size} px and the preset is for {cfg.size} px; take the preset of the '
+        raise ValueError(f'the base paints {base.size} px, but the preset is for {cfg.size} px; take the preset of the '
                          f'base')
     built = [f.name for f in fields(NetsCfg)] + ['groups', 'w_blink']  # w_blink: whether z has a reader of eyelids
     return replace(cfg, **{k: getattr(base, k) for k in built})

@@ -56,8 +56,8 @@ class Stills(ClipSet):
         self.root, self.split, self.clips = clips.root, clips.split, [Still(c, t) for c in clips
                                                                       for t in range(c.frames)]
         if (side := clips[0].frame(0).shape[-1]) < 2*size:
-            raise ValueError(f'{self.root} holds pictures of {side} px, and an enhancer to {2*size} px cannot learn '
-                             f'from less; prepare with --size {2*size}, from sharper material')
+            raise ValueError(f'{self.root} holds pictures of {side} px, but an enhancer to {2*size} px needs '
+                             f'larger ones; prepare with --size {2*size}, from sharper material')
 
 # %% ../../nbs/mega/08_enhancer_stage.ipynb #50b82731
 def views(
@@ -228,7 +228,7 @@ def _base(name, size):
         raise ValueError(f'the repository ships no base of {size} px; train one, and give its run folder as base')
     folder = model_folder(name or _SHIPPED[size])
     if (stage := read_settings(folder).get('stage', 'base')) != 'base':
-        raise ValueError(f"{folder} is of stage '{stage}'; an enhancer stands on a base")
+        raise ValueError(f"{folder} is of stage '{stage}', but an enhancer needs a base; give its run folder")
     return load_base(folder)
 
 # %% ../../nbs/mega/08_enhancer_stage.ipynb #18e85c84

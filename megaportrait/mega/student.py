@@ -117,7 +117,7 @@ class Student(nn.Module):
         n, halvings, see = cfg.n_avatars, len(cfg.dt_layers) + 1, cfg.dt_see or cfg.size
         self.cfg, self.names = cfg, tuple(names) or tuple(map(str, range(n)))
         if len(set(self.names)) != n:
-            raise ValueError(f'{len(set(self.names))} different names for n_avatars={n}: give one name to each')
+            raise ValueError(f'{len(set(self.names))} different names for n_avatars={n}: give each avatar its own')
         self.trunk = resnet('resnet18', cfg.dt_width, 0, cfg.groups, cfg.dt_layers, 2**halvings)
         self.shrink = (see/cfg.size,)*2
         widths, size = (self.trunk.channels, *cfg.dt_widths), see >> halvings
@@ -151,7 +151,7 @@ class Student(nn.Module):
     def number(self, name:str) -> int:
         "Which avatar it is"
         if name in self.names: return self.names.index(name)
-        raise ValueError(f"this student knows nobody of the name '{name}'; it knows {', '.join(self.names)}")
+        raise ValueError(f"this student has no avatar '{name}'; choose from {', '.join(self.names)}")
 
     def avatar(self, name:str) -> Tensor: # (1,) for `drive`
         return torch.tensor([self.number(name)], device=self.out.weight.device)

@@ -69,7 +69,7 @@ def open_teacher(
                          f'run folder')
     model = load(base or 'tiny-base', device)
     if cfg.size not in (model.in_size, model.out_size):
-        raise ValueError(f"{base or 'tiny-base'} sees {model.in_size} px and paints {model.out_size}, and the student "
+        raise ValueError(f"{base or 'tiny-base'} sees {model.in_size} px and paints {model.out_size}, but the student "
                          f"is of {cfg.size}: take the preset that the base was trained with")
     return model
 
@@ -216,7 +216,7 @@ def _measure_student(
 def _names(folder):
     path = Path(folder)/'avatars.json'
     if path.is_file(): return tuple(load_json(path)['names'])
-    raise FileNotFoundError(f'{path} is missing, which names the avatars of the student beside it; copy it there or '
+    raise FileNotFoundError(f'{path} is missing, which lists the avatars of the student beside it; copy it there or '
                             f'train again')
 
 def load_student(
@@ -239,7 +239,7 @@ def _distil(cfg, run, model, people, known, data, pairs, clock, resume=True, **g
     clips, unseen = open_sets(root, pairs > 0)
     people = people or find_people(clips, cfg.n_avatars, cfg.size)
     if not known and (run/'avatars.json').is_file() and _names(run) != tuple(people):
-        raise ValueError(f'{run} holds a student of {", ".join(_names(run))}: continue with those, or take another run')
+        raise ValueError(f'{run} holds a student of {", ".join(_names(run))}: take these, or another run')
     drivers = Drivers(clips, tuple(people))
     stage = StudentStage(Teacher(model, people), known, unseen, drivers)
     return train_stage(stage, cfg, drivers, run, pairs=pairs, clock=clock, resume=resume, **go)
@@ -269,7 +269,7 @@ def grow(
 ) -> Student: # a larger one, in which only the new avatars' tensors can learn
     "Make room for more avatars, which begin as the mean of the known"
     if known := [o for o in names if o in student.names]:
-        raise ValueError(f"the student knows '{known[0]}' already: choose another name")
+        raise ValueError(f"the student already has an avatar '{known[0]}': choose another name")
     n = len(student.names)
     new = Student(replace(student.cfg, n_avatars=n + len(names)), student.names + tuple(names))
     old = student.state_dict()

@@ -43,7 +43,7 @@ def _prior_points(
 ) -> tuple: # indices
     "Points spread over the face: the rims of mouth and eyes, then always the one farthest from those taken"
     mesh, taken = canonical_mesh()[:468], [*MOUTH_RING, *EYE_RINGS[0], *EYE_RINGS[1]]
-    if not len(taken) <= n <= 468: raise ValueError(f'{n} points: give {len(taken)} to 468')
+    if not len(taken) <= n <= 468: raise ValueError(f'n={n} points: give {len(taken)} to 468')
     far = np.linalg.norm(mesh[:, None] - mesh[taken], axis=-1).min(1)
     while len(taken) < n:
         taken.append(int(far.argmax()))

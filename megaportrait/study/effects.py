@@ -62,7 +62,7 @@ def effect_of(
     whole, runs = results.get(VARIANTS[name].than, {}), results[name]
     both = [runs[s][key] - whole[s][key] for s in runs if s in whole]
     if not both:
-        raise ValueError(f"no seed of '{name}' has a run of '{VARIANTS[name].than}' beside it; "
+        raise ValueError(f"no seed has both '{name}' and '{VARIANTS[name].than}'; "
                          'run the study to its end')
     seen = [d for d in both if math.isfinite(d)] # a tracker may have found no face
     return _Effect(*spread(seen), len(seen)) if seen else _Effect(math.nan, math.nan, 0)

@@ -43,7 +43,7 @@ def _check_finite(
     bad = [k for k, v in terms.items() if not math.isfinite(v)]
     if bad:
         raise FloatingPointError(f"step {step}: {', '.join(bad)} not finite; {run/'last.pt'} keeps the last good step: "
-                                     'copy it to a new run folder and go on with a smaller lr, or look at the data')
+                                     'copy it to a new run folder and continue with a smaller lr, or check the data')
 
 def _peak_memory(device:torch.device) -> float: # GB
     "The most memory that was taken: of the GPU, or of this process"
@@ -168,7 +168,7 @@ def train(
     if st.step % cfg.save_every and st.step < cfg.steps: save()
     meet()
     if st.step < end:
-        raise KeyboardInterrupt(f'stopped at step {st.step} of {cfg.steps}; the same command goes on '
+        raise KeyboardInterrupt(f'stopped at step {st.step} of {cfg.steps}; the same command continues '
                                 '(in Python with resume=True)')
     return st
 

@@ -24,7 +24,7 @@ def of_person(
     n:int, # samples of a batch
 ) -> Callable: # step to batch
     "Make a task of one person's frames"
-    if ds.second: raise ValueError('a second pair shows somebody else: a person alone needs a dataset without')
+    if ds.second: raise ValueError('batches of one person cannot have a second pair: use a dataset without it')
     one = copy.copy(ds)
     one.people, one.group = [ds.people[k]], 1
     return lambda step: default_collate([one[step, j] for j in range(n)])

@@ -69,7 +69,7 @@ def same_settings(
     was = from_dict(old, type(cfg))
     pairs = {f.name: (getattr(was, f.name), getattr(cfg, f.name)) for f in fields(cfg) if f.name not in _FREE}
     if diff := [f'{k} was {a!r} and is {b!r} now' for k, (a, b) in pairs.items() if a != b]:
-        raise ValueError(f'{where} was made with other settings: {"; ".join(diff)}. Continue with those, or choose '
+        raise ValueError(f'{where} was made with other settings: {"; ".join(diff)}; continue with those, or choose '
                          f'another run folder')
 
 def save_checkpoint(
@@ -106,10 +106,10 @@ def start_from(
 ) -> str: # what was taken
     "Begin with the weights of another run, also of another preset; tensors of other names or shapes stay new"
     file = path if (path := Path(path)).is_file() else path/'last.pt'
-    if not file.is_file(): raise FileNotFoundError(f'{path} is no checkpoint and holds no last.pt to start from')
+    if not file.is_file(): raise FileNotFoundError(f'{path} is not a checkpoint and holds no last.pt; give another run')
     theirs, own = torch.load(file, map_location=st.device, weights_only=True)['nets'], st.nets.state_dict()
     fit = {k: v for k, v in theirs.items() if k in own and v.shape == own[k].shape}
-    if not fit: raise ValueError(f'{file} has no tensor of the networks that are to be trained; start from another run')
+    if not fit: raise ValueError(f'{file} has no tensor of the networks to be trained; start from another run')
     st.nets.load_state_dict(own | fit)
     st.ema.load_state_dict(st.nets['model'].state_dict())
     return f'{len(fit)} of {len(own)} tensors are those of {file}'

@@ -129,7 +129,7 @@ def from_camera(
     def frames(stopped):
         while not stopped():
             ok, x = camera.read()
-            if not ok: raise ValueError(f'camera {number} gives no more pictures; was it unplugged?')
+            if not ok: raise ValueError(f'camera {number} gives no more pictures; check its cable, then start again')
             yield clock.now(), np.ascontiguousarray(x[..., ::-1])
     return frames, camera.get(cv2.CAP_PROP_FPS) or 25.
 
@@ -157,7 +157,7 @@ def keep_camera(
     "What a camera sees, as a file"
     if not str(what).startswith('camera '): return what
     number = str(what).removeprefix('camera ')
-    if not number.isdecimal(): raise ValueError(f"'{what}': a camera has a number; camera 0 is the first")
+    if not number.isdecimal(): raise ValueError(f"'{what}': give a camera by its number; camera 0 is the first")
     with ExitStack() as stack:
         return _record_some(*from_camera(int(number), Clock(), stack), seconds, Path(folder)/'camera.mp4')
 

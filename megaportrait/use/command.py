@@ -43,7 +43,7 @@ def _parser():
 def _sentence(e):
     "What an error says, on one line; what the system says, with its file"
     if isinstance(e, OSError) and e.strerror and e.args[0] == e.errno:
-        return f"{e.filename or 'a file'}: {e.strerror}; check room and rights, then try again"
+        return f"{e.filename or 'a file'}: {e.strerror}; check free space and permissions"
     return ' '.join(str(e).split()) or type(e).__name__
 
 def told(warning, category, *_, **__):

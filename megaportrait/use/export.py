@@ -70,7 +70,7 @@ class StudentPath(nn.Module):
 # %% ../../nbs/use/05_export.ipynb #764974e2
 def _portable(v, grid, mode, padding, align_corners):
     if (mode, padding, align_corners) == (0, 1, False): return warp_portable(v, grid)
-    raise ValueError('only trilinear samples that repeat the border are known to the portable sampler')
+    raise ValueError('the portable sampler supports only trilinear sampling with a repeated border')
 
 def trace(
     path:nn.Module, # with `example`
@@ -125,10 +125,10 @@ def export(
     _check_name(out := check_writable(out, source))
     net = open_animator(model, 'cpu')
     if wants_landmarks(net):
-        raise ValueError(f'{model} is driven by landmarks, which a file without this book does not find; '
-                         'give tiny-hr, or another model that sees crops')
+        raise ValueError(f'{model} is driven by landmarks, which an exported file cannot find; '
+                         'give tiny-hr, or another model that is driven by crops')
     if int8 and (net.needs_photo or out.suffix.lower() != '.onnx'):
-        raise ValueError('eight bits are for students and for .onnx: leave int8 out, or give both')
+        raise ValueError('int8 needs a student and an .onnx file: leave int8 out, or give both')
     if not net.needs_photo:
         save_path(StudentPath(net, str(source)), out)
         if int8: _shrink(out, net.in_size, int8)

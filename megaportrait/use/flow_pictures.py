@@ -153,7 +153,7 @@ class Turntable:
     def __init__(self):
         try: import k3d
         except ImportError:
-            raise ImportError("turning the field by the mouse needs k3d: pip install -e '.[explorer]'") from None
+            raise ImportError("turning the field with the mouse needs k3d: pip install -e '.[explorer]'") from None
         self.k3d, self.arrows = k3d, None
         self.frame = k3d.line(np.zeros((5, 3), np.float32), color=0x777777, width=.012)
         fixed = dict(grid=(-1, -1, -1, 1, 1, 1), grid_auto_fit=False, camera_auto_fit=False, menu_visibility=False)

@@ -21,7 +21,7 @@ def save_int8(
 ) -> Path:
     "Save the same avatar with convolutions of eight bits"
     if not find_spec('onnxruntime'):
-        raise ImportError("eight bits need onnxruntime and onnx: pip install 'megaportrait[export]'")
+        raise ImportError("int8 needs onnxruntime and onnx: pip install 'megaportrait[export]'")
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
     class Frames(CalibrationDataReader):

@@ -76,17 +76,17 @@ def _clips_of(
     ready = len(person) == 1 and (Path(person[0])/'index.csv').is_file()
     clips = ClipSet(person[0]) if ready else _prepared(person, root, size, progress)
     if len(clips.identities) > 1:
-        raise ValueError(f'{clips.root/clips.split} shows {len(clips.identities)} people; give a folder that one '
-                         'person has for itself, or prepare with --identity so that its clips name the same one')
+        raise ValueError(f'{clips.root/clips.split} shows {len(clips.identities)} people; give a folder of one '
+                         'person, or prepare it with --identity so that all its clips name the same one')
     if max(c.frames for c in clips) < 2:
-        raise ValueError(f'{clips.root/clips.split} holds one picture, which shows nothing that moves; give two or '
+        raise ValueError(f'{clips.root/clips.split} holds one picture, which shows no motion; give two or '
                          'more, or a video')
     return clips
 
 # %% ../../nbs/use/26_personalise.ipynb #c4312fd7
 @singledispatch
 def _learner(model) -> tuple: # stage, and what learns
-    raise ValueError(f'a {type(model).__name__} cannot be made one person\'s; give a base such as tiny-base, tiny-hr, '
+    raise ValueError(f'a {type(model).__name__} cannot be personalised; give a base such as tiny-base, tiny-hr, '
                      'carrier, few-tiny, or a run of these stages')
 
 @_learner.register
@@ -159,7 +159,7 @@ def _learn(
 def _check(seconds, steps, lr, bs, out):
     for k, v in dict(seconds=seconds, lr=lr).items():
         if not 0 < v < math.inf: raise ValueError(f'{k}={v}: give a number above 0')
-    if steps < 0 or bs < 1: raise ValueError(f'steps={steps}, bs={bs}: give 0 or more steps, and a picture or more')
+    if steps < 0 or bs < 1: raise ValueError(f'steps={steps}, bs={bs}: give 0 or more steps, and 1 or more pictures')
     if (out/'config.json').exists(): raise FileExistsError(f'{out} holds a model already; choose another run folder')
 
 def personalise(
@@ -189,7 +189,7 @@ def personalise(
                     frames=sum(c.frames for c in clips), steps=st.step, seconds=round(time.perf_counter() - clock, 1),
                     lr=lr)
         if not all(p.isfinite().all() for p in st.ema.parameters()):
-            raise FloatingPointError(f'the weights are no numbers after {st.step} steps; take a smaller lr than {lr}')
+            raise FloatingPointError(f'the weights are not finite after {st.step} steps; take a smaller lr than {lr}')
         save_model(out, _whole(whole, st.ema.cpu()))
         save_json(out/'metrics.json', told)
     return told

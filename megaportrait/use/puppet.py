@@ -68,8 +68,8 @@ def open_animator(
     "Open a model by its name or folder, or return it as it is"
     net = load(model) if isinstance(model, (str, Path)) else model
     if not isinstance(net, Animator):
-        raise ValueError(f'{type(net).__name__} is no model that can be driven; '
-                         'it lacks in_size, out_size, needs_photo, avatar or drive')
+        raise ValueError(f'{type(net).__name__} is not a model that can be driven; '
+                         'give one with in_size, out_size, needs_photo, avatar and drive')
     return net.to(pick_device(str(device)))
 
 # %% ../../nbs/use/01_puppet.ipynb #a74806f7
@@ -153,7 +153,7 @@ def open_puppet(
         first, *others = _sources(source, more, look) if few_shot(net) else [look(source)]
         return Puppet(in_half(net.fold(), dtype), first, device, others)
     if photo:
-        raise ValueError('a student copies the driver and keeps no photo of its source: '
+        raise ValueError('a student copies the driver and has no photo of its source: '
                          'leave out relative, steady and paste, or take another model')
     return Puppet(in_half(net.fold(str(source)), dtype), str(source), device)
 

@@ -82,7 +82,7 @@ def _known_people(r):
     if clips.clips: return clips
     few = ', '.join(r.net.names[:3])
     raise ValueError(f'{r.root} shows none of the people that {r.name} knows ({few}, ...): '
-                     'pass the data that it learned from')
+                     'pass its training data')
 
 def reenact_cross(
     r:Evaluation,

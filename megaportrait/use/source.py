@@ -92,7 +92,7 @@ def _clip(folder):
     return next(c for c in ClipSet(folder.parents[1], folder.parent.name).clips if c.folder == folder)
 
 def _check_frame(what, frame, n):
-    if not 0 <= frame < n: raise ValueError(f'{what} has no frame {frame}; it has {n}, 0 first')
+    if not 0 <= frame < n: raise ValueError(f'{what} has no frame {frame}; it has {n}, counted from 0')
 
 def _clip_source(path, frame, landmarks):
     "A frame of a clip: pose and mask are there"
@@ -186,7 +186,7 @@ def _known_driver(what, frame, pose, fps, start, end, landmarks=None):
     keep = np.flatnonzero((at >= start - 1e-6) & (at < (math.inf if end is None else end)))
     if start < 0 or not len(keep):
         until = 'the end' if end is None else f'{end} s'
-        raise ValueError(f'{what}: there is nothing from {start} s to {until}; it has {len(pose)/float(fps):g} s')
+        raise ValueError(f'{what}: there is nothing from {start} s to {until}; it lasts {len(pose)/float(fps):g} s')
     marks = None if landmarks is None else landmarks[keep]
     return Driver(lambda: map(frame, keep.tolist()), pose[keep], at[keep] - at[keep[0]], fps, landmarks=marks)
 

@@ -150,7 +150,7 @@ class _Studio(_Desk):
         self.halt.set()
 
     def _out(self):
-        if self.avatar is None: raise ValueError('there is no portrait to show yet')
+        if self.avatar is None: raise ValueError('there is no portrait yet; choose a source first')
         return check_out(self.rec['out'].value, self.names['source'].value, self.names['driver'].value).resolve()
 
     def keep(self, _=None):
@@ -172,7 +172,7 @@ class _Studio(_Desk):
         def begin():
             path, size = self._out(), len(self.take)
             if self.background.value == 'transparent' and path.suffix.lower() != '.webm':
-                raise ValueError(f'{path}: an mp4 holds no transparency; let the name end in .webm')
+                raise ValueError(f'{path}: an mp4 holds no transparency; give a name that ends in .webm')
             pose, z = self.made.plan(self.take, self.edit())
             frames = map(self.compositor, self.made.perform(pose, z))
             self.halt.clear()
@@ -218,7 +218,7 @@ def main(
 ) -> int: # exit code
     "Entry of `megaportrait studio`"
     a, page = _parser().parse_args(args), project_root()/'nbs/studio_app.ipynb'
-    if not 0 < a.port < 65536: raise ValueError(f'port {a.port}: give one from 1 to 65535, as 8866')
+    if not 0 < a.port < 65536: raise ValueError(f'port {a.port}: give one from 1 to 65535, such as 8866')
     if not page.is_file():
         raise FileNotFoundError(f'{page} is missing; run this in a clone of the repository, '
                                 'or call megaportrait.use.studio.studio in a notebook')

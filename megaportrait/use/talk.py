@@ -88,7 +88,7 @@ _NOTE = 'Synthetic video: made with megaportrait from one photograph and a sound
 
 def _sound_of(speech, text, voice, folder):
     "The sound, and the file that it is in"
-    if bool(text) == bool(speech): raise ValueError('give a recording or a text: one of them, and not both')
+    if bool(text) == bool(speech): raise ValueError('give either a recording or a text')
     if not text: return read_sound(speech), Path(speech)
     said = speak(text, voice).sound
     write_sound(folder/'speech.wav', said)

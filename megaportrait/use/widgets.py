@@ -121,7 +121,7 @@ def keep_upload(
     "A file from the browser, known to be what it should be"
     name, data = Path(item['name'].replace('\\', '/')).name, bytes(item['content'])
     if item['size'] > _LARGEST*1e6:
-        raise ValueError(f"{name} has {item['size']/1e6:.0f} MB, and {_LARGEST} is what comes through a browser; "
+        raise ValueError(f"{name} has {item['size']/1e6:.0f} MB, but at most {_LARGEST} pass through a browser; "
                          'type its path instead')
     if not name or not data: raise ValueError(f'{name or "the file"} is empty; choose another')
     if item['type'] and not item['type'].startswith(f'{kind}/'):

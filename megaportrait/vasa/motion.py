@@ -120,6 +120,6 @@ def motion_of(
 ) -> Tensor: # (T, 21) see `CONTROLS`
     "What somebody does who says this"
     n = int(len(sound)/RATE*net.cfg.fps)
-    if n < 1: raise ValueError(f'the sound lasts {len(sound)/RATE:.3f} s, which is less than a frame')
+    if n < 1: raise ValueError(f'the sound lasts {len(sound)/RATE:.3f} s, less than one frame; give more')
     mel = normal_mel(net, log_mel(sound, n, net.cfg.fps).to(net.x_std))
     return chain(net, mel[None], wish.to(net.x_std)[None], **how)[0].cpu()
