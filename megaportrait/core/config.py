@@ -42,7 +42,7 @@ class TrainCfg:
     keep_every:int = 0                  # steps between checkpoints that stay when the next is written; 0: none
 
     def goes_with(self, over:dict) -> dict: # other fields
-        "What follows from the fields that somebody sets over this preset, unless it is set too"
+        "Return the fields that follow from those set over this preset, unless they are set too"
         return {}
 
     def __post_init__(self):

@@ -51,7 +51,7 @@ def _lacks(device):
 def threads_of(
     n:int, # 0: as it is
 ) -> Iterator[int]: # how many there are now
-    "Run the block with so many threads of torch"
+    "Run the block with this number of torch threads"
     import torch
     before = torch.get_num_threads()
     torch.set_num_threads(n or before)
@@ -114,7 +114,7 @@ def _sweep(path):
 def replacing(
     path:str|Path, # the file, or a link to it; its folder is made
 ) -> Iterator[Path]: # a temporary path in the same folder, to write to
-    "`path` afterwards is what was written, or, after an error, as it was before"
+    "Yield a temporary path; on success it replaces `path`, after an error `path` is unchanged"
     path = Path(os.path.realpath(path))
     make_folder(path.parent)
     _sweep(path)
@@ -134,20 +134,20 @@ def atomic_write(
     path:str|Path, # the file; its folder is made
     write:Callable, # called with a temporary path in the same folder
 ):
-    "Make `path` by `write`: afterwards it is whole, or as it was before"
+    "Make `path` by `write`: afterwards it is complete, or unchanged"
     with replacing(path) as tmp: write(tmp)
 
 def save_json(
     path:str|Path, # the file; its folder is made
     obj, # plain values
 ):
-    "Write `obj` as json, whole or not at all"
+    "Write `obj` as json, complete or not at all"
     atomic_write(path, lambda p: p.write_text(json.dumps(obj, indent=1) + '\n'))
 
 def load_json(
     path:str|Path, # of a json file
 ) -> dict|list: # what it holds
-    "Read a json file; a broken one is named"
+    "Read a json file; the error for a broken one names it"
     try: return json.loads(Path(path).read_text(encoding='utf-8-sig'))
     except (ValueError, RecursionError) as e:  # no json, or no text at all
         raise ValueError(f'{path} is not valid json ({e}); delete it or restore it') from e
@@ -164,7 +164,7 @@ def markdown_table(
 def claimed(
     path:str|Path, # a file to be, or a folder that is there
 ):
-    "While the block runs nobody else may write there; what another process has claimed is refused by its name"
+    "Reserve a path while the block runs; the error for another process names it"
     path = Path(os.path.realpath(path))
     if not path.is_dir(): make_folder(path.parent)
     lock = path/'.lock' if path.is_dir() else path.with_name(_hidden(path) + 'lock')

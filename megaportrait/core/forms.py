@@ -33,7 +33,7 @@ def check_form(
     form:dict, # key to shape
     where, # named in errors
 ) -> dict: # the tensors of the form
-    "The tensors, if keys and shapes are exactly those of the form"
+    "Return the tensors if keys and shapes are exactly those of the form"
     extra = [k for k in sd if k not in form and not k.endswith('num_batches_tracked')]
     lacks = [k for k in form if k not in sd]
     if lacks or extra:

@@ -54,7 +54,7 @@ def _refused(path, e):
 def open_picture(
     path:str|Path,
 ) -> Image.Image|None: # not decoded yet, to be closed; None: it is no picture
-    "A file as Pillow knows it"
+    "Open a file with Pillow"
     path = check_there(path)
     with open(path, 'rb') as f: head = f.read(12)
     if head[4:8] == b'ftyp' and head[8:] in _HEIF:
@@ -109,7 +109,7 @@ def n_pictures(
 def picture_frames(
     path:str|Path, # of a picture
 ) -> Iterator[tuple[float, float, np.ndarray]]: # seconds since the first, seconds that it is shown, (H, W, 3) uint8
-    "The frames of a picture; a still one has one"
+    "Yield the frames of a picture; a still one has one"
     t = 0.
     try:
         with open_picture(path) as im:
@@ -126,7 +126,7 @@ def picture_frames(
 def as_picture(
     x, # an array, a tensor or a PIL image: # (H, W, 3) uint8, or (3, H, W) in [0, 1], or a PIL image
 ) -> np.ndarray: # (H, W, 3) uint8
-    "Any picture as the readers would give it"
+    "Convert any picture to what the readers return"
     if isinstance(x, Image.Image): return _rgb(x)
     if hasattr(x, 'detach'): # a tensor, without importing torch here
         x = x.detach().cpu()

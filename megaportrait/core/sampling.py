@@ -17,7 +17,7 @@ from torch import Tensor
 def full_precision(
     x:Tensor, # its device is what counts
 ):
-    "A context in which autocast leaves operators alone"
+    "Make a context in which autocast does not change the dtype of operators"
     kind = x.device.type
     on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if on else nullcontext()
@@ -25,7 +25,7 @@ def full_precision(
 def exact(
     f:Callable, # of tensors
 ) -> Callable: # the same
-    "A function whose products autocast leaves alone, wherever it is called"
+    "Wrap a function so that autocast does not change its dtype, wherever it is called"
     @wraps(f)
     def run(*args, **kwargs):
         x = next((o for o in (*args, *kwargs.values()) if torch.is_tensor(o)), None)
@@ -42,6 +42,6 @@ def sample_affine(
     mode:str = 'bilinear', # of sampling, as in `grid_sample`
     padding:str = 'zeros', # beyond the rim, likewise
 ) -> Tensor: # (B, C, h, w) in the dtype of `x`
-    "Crops, differentiable, at positions in float32 also under autocast"
+    "Sample crops differentiably, at positions in float32 also under autocast"
     grid = F.affine_grid(theta.float(), (len(theta), x.shape[1], *size), align_corners=False)
     return F.grid_sample(x.float(), grid, mode, padding, align_corners=False).to(x.dtype)

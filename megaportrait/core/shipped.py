@@ -27,7 +27,7 @@ def save_net(
     kind:str, # what it is: 'pose', 'face', 'gaze'
     cfg:TrainCfg, # it was built from
 ):
-    "Keep a network for use: half precision, its configuration in the header"
+    "Save a network for use: half precision, its configuration in the header"
     sd = {k: v.detach().cpu().to(torch.float16 if v.is_floating_point() else v.dtype).contiguous()
           for k, v in net.state_dict().items()}
     if bad := [k for k, v in sd.items() if v.is_floating_point() and not v.isfinite().all()]:
@@ -88,7 +88,7 @@ def card(
     bars:dict, # name of a number to (what it must be, whether smaller is better)
     limits:str, # where it ends, in a sentence or two
 ) -> str: # markdown
-    "The page that goes with a file"
+    "Write the page that accompanies a file"
     n = sum(p.numel() for p in net.parameters())
     met = lambda k, bar, smaller: all(k in m and (m[k] <= bar if smaller else m[k] >= bar) for m in metrics)
     missed = [k for k, bar in bars.items() if not met(k, *bar)]
@@ -121,7 +121,7 @@ def save_model(
     cfg:TrainCfg|None = None, # default: the model's own
     half:bool = False, # half precision, as weights are shipped
 ):
-    "Keep a model for use; a pose network has its own file"
+    "Save a model for use; a pose network has its own file"
     kept = lambda v: v.half() if half and v.is_floating_point() else v
     weights = {k: kept(v.detach().cpu()).contiguous() for k, v in model.state_dict().items()
                if not k.startswith('pose_net.')}
@@ -132,7 +132,7 @@ def save_model(
 def on_hub(
     name:str|Path,
 ) -> bool:
-    "Whether a name can be one of the Hugging Face Hub, OWNER/NAME; runs/NAME is a run folder"
+    "Tell whether a name can be one of the Hugging Face Hub, OWNER/NAME; runs/NAME is a run folder"
     return re.fullmatch(r'(?!runs/)[\w-][\w.-]*/[\w.-]+', str(name)) is not None
 
 def _from_hub(name):
@@ -185,7 +185,7 @@ def _load_weights(
 def read_settings(
     folder:str|Path, # of a model
 ) -> dict: # of a configuration
-    "What config.json says"
+    "Read config.json"
     d = load_json(path := Path(folder)/'config.json')
     if isinstance(d, dict): return d
     raise ValueError(f'{path}: a configuration has fields and values, but this is {str(d)[:40]}; restore it')
@@ -194,7 +194,7 @@ def read_config(
     folder:str|Path, # of a model
     kind:type, # of its configuration
 ) -> TrainCfg: # of that kind
-    "The configuration of a model; what is wrong with it is said with the file"
+    "Read the configuration of a model; errors name the file"
     try: return from_dict(read_settings(folder), kind)
     except (ValueError, TypeError) as e:
         path = str(Path(folder)/'config.json')

@@ -21,7 +21,7 @@ _COVER = 1 << 10 # FFmpeg's mark of a still picture that goes with a song
 def said(
     e:Exception,
 ) -> str:
-    "What FFmpeg says, without its number and the file"
+    "Return FFmpeg's message without its number and the file"
     return getattr(e, 'strerror', None) or ' '.join(str(e).split()) or type(e).__name__
 
 def _passing(e):
@@ -36,7 +36,7 @@ def _refused(path, e):
 def picture_stream(
     f:av.container.InputContainer,
 ) -> av.video.stream.VideoStream|None:
-    "The first stream of moving pictures that can be decoded"
+    "Return the first video stream that can be decoded"
     return next((s for s in f.streams.video if s.codec_context and s.codec_context.name != 'ansi'
                  and not int(s.disposition) & _COVER), None)
 
@@ -116,7 +116,7 @@ class Video:
             return s.frames or round(length*self.fps), length
 
     def timed(self) -> Iterator[tuple[float, np.ndarray]]:
-        "Time in seconds since the first frame, and the frame"
+        "Yield the time in seconds since the first frame, and the frame"
         t0 = shape = None
         self.ends = ''
         for t, lasts, x in self._frames():
@@ -169,7 +169,7 @@ class Video:
     def resample(self,
         fps:float, # frames per second, constant
     ) -> Iterator[np.ndarray]:
-        "The frames that are on the screen at 0, 1/fps, 2/fps, … seconds"
+        "Yield the frames that are on the screen at 0, 1/fps, 2/fps, … seconds"
         k, shown = 0, None
         for t, o in self.timed():
             while shown is not None and k/fps < t - 1e-6:
@@ -208,7 +208,7 @@ def upright(
     o:av.VideoFrame,
     aspect:Fraction|None = None, # of its pixels
 ) -> np.ndarray: # (H, W, 3) uint8
-    "The pixels of a decoded frame as they are to be seen"
+    "Return the pixels of a decoded frame, upright and with square pixels"
     large = o.colorspace == 2 and max(o.width, o.height) >= 1280
     x = o.reformat(format='rgb24', src_colorspace='ITU709' if large else None).to_ndarray()
     if aspect and aspect != 1 and .1 < aspect < 10:
@@ -219,5 +219,5 @@ def fitted(
     x:np.ndarray, # (H', W', 3) uint8
     shape:tuple, # H, W, 3
 ) -> np.ndarray: # (H, W, 3) uint8
-    "A frame at the size of others"
+    "Resize a frame to the size of others"
     return x if x.shape == tuple(shape) else np.asarray(Image.fromarray(x).resize(shape[1::-1], Image.BICUBIC))

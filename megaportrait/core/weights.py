@@ -40,14 +40,14 @@ def cache_dir() -> Path:
     return Path(os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache')/'megaportrait'
 
 def folders() -> list[Path]:
-    "Where weights are looked for, in order"
+    "Return the folders in which weights are searched, in order"
     named = [Path(p) for p in os.environ.get('MEGAPORTRAIT_WEIGHTS', '').split(os.pathsep) if p]
     return [*named, data_dir()/'weights', cache_dir(), Path(torch.hub.get_dir())/'checkpoints']
 
 def find(
     entry:Entry,
 ) -> Path|None: # None where it is nowhere
-    "The file of an entry, where it already lies"
+    "Find the file of an entry in the folders"
     return next((p for d in folders() if (p := d/entry.file).is_file()), None)
 
 # %% ../../nbs/core/07_weights.ipynb #f6cf3a69
@@ -68,7 +68,7 @@ def _download(url, path, title):
 def fetch(
     entry:Entry,
 ) -> Path:
-    "The file of an entry, downloaded to the cache if it is nowhere"
+    "Return the file of an entry, downloaded to the cache if it is nowhere"
     if path := find(entry): return path
     if not entry.url:
         raise _missing(entry, f'{entry.file} is in none of the folders and cannot be fetched automatically')
@@ -81,7 +81,7 @@ def fetch(
 def need(
     entries:list[Entry], # all that is going to be asked for
 ):
-    "Find or download all of them; what cannot be had is told at once, a sentence each"
+    "Find or download all of them; one error names all that are missing"
     lost = []
     for e in entries:
         try: fetch(e)
@@ -106,7 +106,7 @@ def read_tensors(
     path:str|Path, # .safetensors, or a pickle of tensors (.pth, .pt, .model)
     digest:str='',
 ) -> dict: # name to tensor, on the CPU
-    "The tensors of a file; code, other objects and damage are refused"
+    "Read the tensors of a file; refuse code, other objects and damage"
     _check_digest(path, digest)
     try:
         sd = load_file(path) if str(path).endswith('.safetensors') else torch.load(path, map_location='cpu',
@@ -195,7 +195,7 @@ registry: dict[str, Entry] = {e.name: e for e in (
 def load_state(
     name:str|Entry, # of the registry, or an entry of one's own
 ) -> dict|nn.Module: # our names to tensors, or a program
-    "The checked tensors of an entry, or its program: found or fetched, proved, renamed"
+    "Load the checked tensors of an entry, or its program, under our names"
     if isinstance(name, str) and name not in registry:
         raise KeyError(f"weights '{name}' are not known; choose from {', '.join(registry)}")
     e = registry[name] if isinstance(name, str) else name
@@ -204,7 +204,7 @@ def load_state(
 
 # %% ../../nbs/core/07_weights.ipynb #55869dfe
 def table() -> str: # markdown
-    "The registry for people: file, licence, who asks for it, how to go without"
+    "Return the registry as a table: file, licence, what uses it, what to do without it"
     return markdown_table(['name', 'file', 'licence', 'needed by', 'without it'],
                           [(f'`{e.name}`', f'[{e.file}]({e.source})', e.licence, e.needed, e.instead)
                            for e in registry.values()])

@@ -21,7 +21,7 @@ def readers(
     device:str, # 'cuda', 'cpu', ...: where it is trained
     processes:int = 1, # that train on this machine
 ) -> int:
-    "How many processes should load data for one that trains"
+    "Count the processes that should load data for one that trains"
     return 0 if device == 'cpu' else max(1, min(16, cores()//processes - 1))
 
 def leave_signals(
@@ -50,7 +50,7 @@ def answers(
     jobs:list, # what is handed out, in this order
     workers:int, # processes; 0: this one
 ) -> Iterator[tuple]: # job and answer as they come; None from a job that took its process down, also alone
-    "What `work` says to every job"
+    "Yield each job and the answer of `work`"
     if not workers:
         yield from ((j, work(j)) for j in jobs)
         return
@@ -88,7 +88,7 @@ def cluster_answers(
     address:str, # of a Ray cluster; 'auto': the one of this machine, 'local': none, start it here
     workers:int|None = None, # processes to start for 'local'; None: one per core
 ) -> Iterator[tuple]: # job and answer as they come; None from a job that took its process down twice
-    "What `work` says to every job, wherever there is an idle core"
+    "Yield each job and the answer of `work`, computed on any idle core of a cluster"
     try: import ray
     except ImportError as e:
         raise ImportError("work on a Ray cluster needs the package ray: pip install 'megaportrait[ray]'") from e

@@ -104,7 +104,7 @@ def video_writer(
 def rgba_frames(
     path:str|Path, # .webm
 ) -> Iterator[np.ndarray]: # (H, W, 4) uint8
-    "The pictures of a video with their transparency"
+    "Yield the pictures of a video with their transparency"
     with av.open(str(path)) as file:
         decoder = av.CodecContext.create('libvpx-vp9', 'r')
         for packet in file.demux(video=0):
@@ -163,7 +163,7 @@ def sound_of(
     video:Video,
     kind:str, # of the file to be, '.mp4' or '.webm'
 ) -> tuple[bool|None, str]: # whether its sound is copied, not encoded, None where there is none; and why it is lost
-    "How the sound of a video gets into another"
+    "Decide how the sound of a video gets into another"
     if not video.has_audio: return None, ''
     for copied in (True, False):
         try:

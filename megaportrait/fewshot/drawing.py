@@ -39,7 +39,7 @@ def draw_landmarks(
     size:int, # S, px
     width:float = .6, # sigma of a line, px of a picture of 64; larger pictures have thicker lines
 ) -> Tensor: # (B, 3, S, S) in [0, 1]
-    "The lines of a face on black"
+    "Draw the lines of a face on black"
     (ends, colours), n = (o.to(marks.device) for o in _segments()), max(2, size//16)
     sigma = width*size/64
     a, b = marks[:, ends[:, 0], :2], marks[:, ends[:, 1], :2]

@@ -133,7 +133,7 @@ class ProjectionCritic(nn.Module):
         self.base, self.bias = nn.Parameter(torch.zeros(c)), nn.Parameter(torch.zeros(()))
 
     def features(self, x:Tensor, y:Tensor) -> list[Tensor]:
-        "What every block sees in photographs (B, 3, S, S) with drawings (B, 3, S, S)"
+        "Return the features of every block for photographs (B, 3, S, S) with drawings (B, 3, S, S)"
         h, seen = 2*torch.cat([x, y], 1) - 1, []
         for b in (*self.downs, self.last): seen.append(h := b(h))
         return seen
@@ -147,11 +147,11 @@ class ProjectionCritic(nn.Module):
         return (F.relu(seen[-1]).sum((2, 3))*w).sum(1) + self.bias, seen
 
     def person(self, clip:Tensor) -> Tensor: # (B, N)
-        "W_i + w_0 for clips (B,)"
+        "Return W_i + w_0 for clips (B,)"
         return self.rows(clip) + self.base
 
     def nameless(self) -> 'ProjectionCritic':
-        "A copy without rows: what is worth keeping"
+        "Copy the network without rows, as it is saved"
         other = copy.deepcopy(self)
         other.rows = nn.Embedding(0, self.rows.embedding_dim, device=self.base.device)
         return other
@@ -164,7 +164,7 @@ def projection_terms(
     real:Tensor, # (B, 3, S, S) photographs
     y:Tensor, # (B, 3, S, S) drawings of both
 ) -> dict: # adv, fm: ()
-    "What the painter minimises, without a gradient to the discriminator"
+    "Compute what the painter minimises, without a gradient to the discriminator"
     with torch.no_grad(): _, goal = critic(real, y, w)
     with frozen(critic): score, seen = critic(x, y, w.detach())
     return dict(adv=hinge_g([score]), fm=feature_matching([seen], [goal]))
@@ -176,5 +176,5 @@ def projection_loss(
     real:Tensor, # (B, 3, S, S) photographs
     y:Tensor, # (B, 3, S, S) drawings of both
 ) -> Tensor: # ()
-    "What the discriminator minimises"
+    "Compute what the discriminator minimises"
     return hinge_d([critic(real, y, w)[0]], [critic(x.detach(), y, w)[0]])

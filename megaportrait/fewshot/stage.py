@@ -98,17 +98,17 @@ class FewShotStage(PairStage):
         return _Episodes(clips, st.cfg.size, st.cfg.shots + st.cfg.targets, st.seed, st.cfg.flip)
 
     def probe(self, st:State, clips:ClipSet, n:int=8) -> dict:
-        "A fixed batch of episodes to look at, the same in every run on these clips"
+        "Make a fixed batch of episodes to show, the same in every run on these clips"
         fixed = _Episodes(clips, st.cfg.size, st.cfg.shots + st.cfg.targets, 0, 0.)
         return next(iter(loader(fixed, n, workers=0)))
 
     def marks(self, b:dict) -> Tensor: # (B, K + M, 478, 3)
-        "Landmarks of a batch, mirrored where the pictures are"
+        "Return landmarks of a batch, mirrored where the pictures are"
         found = torch.stack([self.known[i][t] for i, t in zip(b['clip'].tolist(), b['frame'].cpu())])
         return mirrored(found, b['flip'], flip_index())
 
     def prepare(self, st:State, batch:dict, gen:torch.Generator) -> dict:
-        "Pictures on black, their drawings and poses, (B, K + M, ...), and the clip (B,)"
+        "Return pictures on black, their drawings and poses, (B, K + M, ...), and the clip (B,)"
         b = to_float(batch, st.device)
         B, n = b['x'].shape[:2]
         colours = draw_colours(B, st.cfg.jitter, st.cfg.jitter_p, 0., gen, st.shard).repeat_interleave(n, 0)
@@ -130,7 +130,7 @@ class FewShotStage(PairStage):
         return Losses(terms, truth, shown)
 
     def doubts(self, st:State, judged:list, log:dict) -> Iterator[Tensor]:
-        "The discriminator's loss, part by part"
+        "Yield the discriminator's loss, part by part"
         critic = st.nets['critic']
         for o in judged:
             b = dict(o.fake)
@@ -177,7 +177,7 @@ def held_out_people(
     seed:int = 0,
     device:str|torch.device = 'cpu', # where they go
 ) -> _Strangers:
-    "Synthetic people who are in no set"
+    "Make synthetic people who are in no set"
     mine, theirs = ([sample_identity(o) for o in names] for names in cross_people(n, seed))
     motion = [sample_drivers(3*10**6 + 1000*seed + i, _SHOTS + _PAINTED) for i in range(n)]
     late = [m[_SHOTS:] for m in motion]
@@ -253,7 +253,7 @@ def find_episodes(
     beside:Path, # folder for a set that has to be rendered first
     people:int = 300, # in it
 ) -> Path:
-    "The folder to train on"
+    "Find the folder to train on"
     if data: return Path(data)
     return make_clips(beside/f'people-{size}', people, n_frames=12, size=size, fps=3., heads=False,
                       workers=2*(people > 8))
@@ -268,7 +268,7 @@ def train_fewshot(
     tune:tuple = _TUNE, # steps of fine-tuning after which to measure
     **go, # seed, device, resume, workers, progress: as of chapter *The loop*
 ) -> dict: # the numbers of metrics.json; empty on other processes than the first
-    "Few-shot talking heads from data to held-out numbers"
+    "Train few-shot talking heads, from data to held-out numbers"
     go = dict(resume=True, device='') | go
     check_run(cfg, run, _weights(cfg), device=go['device'], resume=go['resume'])
     with first_alone(go['device']): root = find_episodes(data, cfg.size, Path(run).parent)

@@ -47,7 +47,7 @@ def content_terms(
     pose:Tensor, # (B, 4, 4) of the truth
     percept:Perceptual|None, # its features; None: pixels alone
 ) -> dict: # name to ()
-    "How far a picture is from the truth"
+    "Measure the distance of a picture from the truth"
     return dict(l1=pixel_loss(out, truth)) | (percept(out, truth, pose) if percept else {})
 
 # %% ../../nbs/fewshot/04_tune.ipynb #6faf09f4
@@ -83,7 +83,7 @@ def fine_tune(
     seed:int = 0, # of the order of photographs
     watch:Callable = lambda step, person: None, # told how many steps were made, from 0 on
 ) -> _Personal:
-    "A painter of one person, from a few photographs"
+    "Fine-tune a painter to one person, from a few photographs"
     t = _Tuning(model, critic, x, y)
     watch(0, t.person)
     for step in range(steps):

@@ -53,7 +53,7 @@ def settings(
     short:bool = False, # four steps of a toy, to try a notebook
     **over, # any other field
 ) -> LabelCfg:
-    "The configuration of a run"
+    "Make the configuration of a run"
     toy = dict(size=32, mtn_size=32, mtn_width=8)
     return run_length(from_dict(to_dict(cfg) | over, type(cfg)), steps, batch_size, short, **toy)
 
@@ -62,7 +62,7 @@ def find_shards(
     people:int = 3000, # to render where there are none
     workers:int = 2, # processes that render
 ) -> Path:
-    "The folder of the shards; rendered first where there are none"
+    "Find the folder of the shards; render them first where there are none"
     root = Path(root) if root else project_root()/'runs'/'shards'
     made = all(any((root/split).glob('*.safetensors')) for split in ('train', 'eval'))
     return root if made else make_splits(root, people, workers=workers)
@@ -108,7 +108,7 @@ def new_background(
     p:float = .5, # probability of another background
     black:float = .3, # share of those that are black
 ) -> Tensor: # (B, 3, H, W)
-    "Put people before something else; where the mask knows of nobody the picture stays"
+    "Put people before another background; a picture with an empty mask stays unchanged"
     n, S = len(x), x.shape[-1]
     back = recolour(pink_noise(n, S, generator), draw_colours(n, (.6, .6, .9, .5), generator=generator))
     u = torch.rand(n, 2, generator=generator).to(x)
@@ -121,7 +121,7 @@ def degrade(
     generator:torch.Generator,
     colour:float|tuple = (.4, .4, .4, .08), # as in `draw_colours`
 ) -> Tensor: # (B, 3, H, W) in [0, 1]
-    "Other colours; a third less sharp, a third with noise"
+    "Change colours; blur a third of the pictures, add noise to a third"
     n = len(x)
     x = recolour(x, draw_colours(n, colour, .9, .08, generator))
     u = torch.rand(n, 3, generator=generator).to(x).view(3, n, 1, 1, 1)
@@ -147,7 +147,7 @@ def with_twin(
     metrics:dict, # of a training
     twin:str|Path = '', # run folder of the same training with another seed; empty: none
 ) -> list[dict]:
-    "The numbers of a training, and of its twin"
+    "Collect the numbers of a training, and of its twin"
     if not str(twin): return [metrics]
     path = Path(twin)/'metrics.json'
     if not path.is_file():
@@ -164,7 +164,7 @@ def label_card(
     bars:dict, # as in `card`
     limits:str,
 ) -> str: # markdown
-    "The page that goes with a label network"
+    "Write the page that accompanies a label network"
     m = runs[0]
     if m.get('share_real'):
         raise ValueError(f"a network trained on real clips (share={m['share_real']}) is not shipped; set share=0")
@@ -192,7 +192,7 @@ def train_label(
     read:type = ClipSet, # what reads them for training
     **go, # seed, device, resume, workers, progress: as of chapter *The loop*
 ) -> dict: # of the stage's `numbers`, with steps, people and share; empty on other processes than the first
-    "A label network from data to held-out numbers"
+    "Train a label network, from data to held-out numbers"
     data, run = Shards(shards), Path(run)
     st = train(stage, cfg, _with_clips(data, clips, share, read), run, **({'resume': True} | go))
     if st.rank: return {}

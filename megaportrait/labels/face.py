@@ -75,19 +75,19 @@ class FaceStage(LabelStage):
     def learner(self, model:_Naming) -> FaceNet: return model.net
 
     def prepare(self, st:State, batch:dict, gen:torch.Generator) -> dict:
-        "Faces cut out and made worse; the second picture of a person follows half a batch later"
+        "Crop and degrade faces; the second picture of a person follows half a batch later"
         o = super().prepare(st, batch, gen)
         return dict(crop=_vary_face(o, st.cfg.mtn_size, gen), clip=o['clip'])
 
     def losses(self, st:State, b:dict, gen:torch.Generator) -> Losses:
-        "Both tasks, naming people and matching two pictures of one; and how many got their right name"
+        "Compute both tasks, classification and matching of two pictures of one person, and the accuracy"
         with autocast(st): e, cos = st.nets['model'](b['crop'])
         a, other = e.float().chunk(2)
         name, match = _cos_face(cos.float(), b['clip']), _cos_face(a @ other.T, torch.arange(len(a), device=a.device))
         return Losses(dict(name=name, match=match), notes=dict(named=(cos.argmax(1) == b['clip']).float().mean()))
 
     def picture(self, st:State, probe:dict) -> list:
-        "Fixed people as the network sees them: two frames each"
+        "Show fixed people as the network sees them: two frames each"
         b = to_float(probe, st.device)
         return [face_crop(b[f'x_{k}'], b[f'pose_{k}'], st.cfg.mtn_size) for k in 'sd']
 
@@ -102,7 +102,7 @@ def embed_all(
     pose:Tensor, # (N, 4, 4)
     batch:int = 64,
 ) -> Tensor: # (N, 128)
-    "Embeddings of many frames"
+    "Compute embeddings of many frames"
     device = next(net.parameters()).device
     return torch.cat([net(a.to(device).float()/255, p.to(device)).cpu()
                       for a, p in zip(x.split(batch), pose.split(batch))])
@@ -143,7 +143,7 @@ def train_face(
     run:str|Path, # run folder
     **more, # clips to measure on, and how to train: as of `train_label`
 ) -> dict: # of `_measure_face`, with steps and people
-    "The face network from data to held-out numbers"
+    "Train the face network, from data to held-out numbers"
     return train_label(FaceStage(len(Shards(shards))), cfg, shards, run, **more)
 
 # %% ../../nbs/labels/02_face.ipynb #df085d59
@@ -158,5 +158,5 @@ def face_card(
     command:str,
     *runs:dict, # metrics of `train_face`: of this training, then of its twin
 ) -> str: # markdown
-    "The page that goes with face.safetensors"
+    "Write the page that accompanies face.safetensors"
     return label_card('face', net, runs, command, 'named by CosFace', _BARS, _LIMITS)

@@ -62,7 +62,7 @@ class GazeStage(LabelStage):
     def nets(self, cfg:GazeCfg) -> dict: return dict(model=GazeNet(cfg))
 
     def prepare(self, st:State, batch:dict, gen:torch.Generator) -> dict:
-        "The pose that the network is given is a little wrong, as poses are"
+        "Add a small error to the pose that the network is given, as in use"
         o = super().prepare(st, batch, gen)
         x = degrade(new_background(o['x'], o['m'], gen, .3), gen)
         wrong = draw_move(len(x), gen, 2., .06, .03).to(x)
@@ -73,7 +73,7 @@ class GazeStage(LabelStage):
         return Losses(_gaze_terms(out, b['angles'], b['blink']))
 
     def picture(self, st:State, probe:dict) -> list:
-        "Fixed eyes"
+        "Show fixed eyes"
         b = to_float(probe, st.device)
         return list(eye_patches(b['x_d'], b['pose_d']).unbind(1))
 
@@ -92,7 +92,7 @@ def see_gaze(
     pose:Tensor, # (N, 4, 4)
     batch:int = 64,
 ) -> tuple[Tensor, Tensor]: # gaze (N, 3), blink logits (N, 2)
-    "What the network says about many frames"
+    "Predict gaze and blinks of many frames"
     device = next(net.parameters()).device
     o = [net(a.to(device).float()/255, p.to(device)) for a, p in zip(x.split(batch), pose.split(batch))]
     return torch.cat([v.gaze.cpu() for v in o]), torch.cat([v.blink.cpu() for v in o])
@@ -252,7 +252,7 @@ def train_gaze(
     faces:int = 100, # of `_iris_test`
     **more, # clips, share and how to train: as of `train_label`
 ) -> dict: # 'synthetic', 'loss' and perhaps 'real', with steps and people
-    "The gaze network from data to held-out numbers"
+    "Train the gaze network, from data to held-out numbers"
     return train_label(GazeStage(faces), cfg, shards, run, read=_MeshEyesSet, **more)
 
 _BARS = dict(median_deg=(6., True), blink_auc=(.98, False), iris_wins=(.95, False))
@@ -265,5 +265,5 @@ def gaze_card(
     command:str,
     *runs:dict, # metrics of `train_gaze`: of this training, then of its twin
 ) -> str: # markdown
-    "The page that goes with gaze.safetensors"
+    "Write the page that accompanies gaze.safetensors"
     return label_card('gaze', net, runs, command, 'labels from the renderer', _BARS, _LIMITS)

@@ -38,7 +38,7 @@ def pose_loss(
     pred:Tensor, # (B, 4, 4)
     true:Tensor, # (B, 4, 4)
 ) -> Tensor: # ()
-    "How far two poses put the same points of the head from each other, in units of 16 cm, summed over x, y, z"
+    "Measure how far apart two poses put the same points of the head, in units of 16 cm, summed over x, y, z"
     p = torch.as_tensor(canonical_mesh(), dtype=true.dtype, device=true.device)[list(P.RIGID)]
     return (P.apply(pred, p) - P.apply(true, p)).abs().sum(-1).mean()
 
@@ -62,13 +62,13 @@ class PoseStage(LabelStage):
         return dict(x=x, pose=pose)
 
     def losses(self, st:State, b:dict, gen:torch.Generator) -> Losses:
-        "The distance of points; the angle is logged, not trained on"
+        "Compute the distance of points; the angle is logged, not trained on"
         with autocast(st): pred = st.nets['model'](b['x'])
         with torch.no_grad(): deg = P.geodesic(P.split(pred)[1], P.split(b['pose'])[1]).rad2deg().median()
         return Losses(dict(pose=pose_loss(pred, b['pose'])), notes=dict(degrees=deg))
 
     def picture(self, st:State, probe:dict) -> list:
-        "Fixed heads with the true axes, and with those that the averaged network sees"
+        "Show fixed heads with the true axes, and with those that the averaged network predicts"
         b = to_float(probe, st.device)
         with torch.no_grad(): seen = st.ema(b['x_d'])
         return [draw_axes(b['x_d'], b['pose_d']), draw_axes(b['x_d'], seen)]
@@ -83,7 +83,7 @@ def draw_axes(
     length:float = .6, # in the head's unit
     origin:tuple = (0., 0., -.4), # between the eyes and the mouth, near the skin
 ) -> Tensor: # (B, 3, H, W)
-    "Pictures with the axes of their heads"
+    "Draw the axes of heads into their pictures"
     x, S = x.clone(), x.shape[-1]
     t = torch.linspace(0, length, 2*S, device=x.device)[:, None]
     for c, axis in enumerate(((1., 0, 0), (0, 1., 0), (0, 0, -1.))):
@@ -106,7 +106,7 @@ def predict_poses(
     x:Tensor, # (N, 3, S, S) uint8
     batch:int = 64,
 ) -> Tensor: # (N, 4, 4)
-    "Poses of many frames"
+    "Predict the poses of many frames"
     device = next(net.parameters()).device
     return torch.cat([net(o.to(device).float()/255).cpu() for o in x.split(batch)])
 
@@ -132,7 +132,7 @@ def _compare_poses(
 def show_by_yaw(
     **metrics, # a name for the legend = what `_compare_poses` gave
 ) -> Figure:
-    "Median error over yaw"
+    "Plot the median error over yaw"
     fig = Figure(figsize=(5, 2.4), dpi=100, layout='constrained')
     ax = fig.subplots()
     for name, m in metrics.items():
@@ -160,7 +160,7 @@ def train_pose(
     run:str|Path, # run folder
     **more, # clips, share and how to train: as of `train_label`
 ) -> dict: # of `_measure_pose`, with steps and share
-    "The pose network from data to held-out numbers"
+    "Train the pose network, from data to held-out numbers"
     return train_label(PoseStage(), cfg, shards, run, **more)
 
 # %% ../../nbs/labels/01_pose.ipynb #c69c1e27
@@ -176,5 +176,5 @@ def pose_card(
     command:str,
     *runs:dict, # metrics of `train_pose`: of this training, then of its twin
 ) -> str: # markdown
-    "The page that goes with pose.safetensors"
+    "Write the page that accompanies pose.safetensors"
     return label_card('pose', net, runs, command, 'labels from the renderer', _BARS, _LIMITS)

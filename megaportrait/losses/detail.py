@@ -17,14 +17,14 @@ def small(
     x:Tensor, # (B, C, H, W)
     k:int = 2, # how many times
 ) -> Tensor: # (B, C, H/k, W/k)
-    "DS: a picture made small, every pixel the mean of k x k"
+    "Compute DS: a picture scaled down, every pixel the mean of k x k"
     return F.avg_pool2d(x, k)
 
 def double(
     x:Tensor, # (B, C, H, W) in [0, 1]
     mode:str = 'bilinear', # or 'bicubic'
 ) -> Tensor: # (B, C, 2H, 2W) in [0, 1]
-    "Twice the side by interpolation"
+    "Double the side by interpolation"
     return F.interpolate(x.float(), scale_factor=2, mode=mode, align_corners=False).clamp(0, 1)
 
 # %% ../../nbs/losses/04_detail.ipynb #e72af712
@@ -40,7 +40,7 @@ def _periodogram(
 def spectrum(
     x:Tensor, # (B, 3, S, S)
 ) -> Tensor: # (B, S/2) at 0, 1, 2, … cycles a side
-    "Power of the grey picture by frequency, summed over directions"
+    "Compute the power of the grey picture by frequency, summed over directions"
     p, f = _periodogram(x.float().mean(1))
     ring = torch.hypot(f[:, None], f).round().long().flatten()
     return p.new_zeros(len(x), int(ring.max()) + 1).index_add(1, ring, p.flatten(1))[:, :x.shape[-1]//2]
@@ -48,13 +48,13 @@ def spectrum(
 def high_power(
     x:Tensor, # (B, 3, S, S)
 ) -> Tensor: # (B,)
-    "Power at frequencies that a picture of half the side cannot hold"
+    "Compute the power at frequencies that a picture of half the side cannot hold"
     return spectrum(x)[:, x.shape[-1]//4:].sum(1)
 
 def detail(
     x:Tensor, # (B, 3, S, S)
 ) -> Tensor: # (B, 3, S, S)
-    "What a picture of half the side cannot hold"
+    "Return the part of a picture that half the side cannot hold"
     return x - double(small(x), 'bicubic')
 
 def power_loss(
@@ -63,7 +63,7 @@ def power_loss(
     side:int = 8, # of the windows, px
     floor:float = 2e-6, # power that makes no difference
 ) -> Tensor: # ()
-    "Itakura-Saito divergence of the power beyond half the resolution, by window, two bands and four directions"
+    "Compute the Itakura-Saito divergence of power beyond half the resolution, by window, band and direction"
     def powers(v): # (windows, 8)
         p, f = _periodogram(v.float().mean(1).unfold(1, side, side//2).unfold(2, side, side//2).flatten(0, 2))
         ring, angle = torch.hypot(f[:, None], f).round(), torch.atan2(f[:, None], f)/math.pi
@@ -77,7 +77,7 @@ def power_loss(
 def show_spectra(
     **x, # name for the legend = (B, 3, S, S), all of one size
 ) -> Figure:
-    "Mean power by frequency"
+    "Plot the mean power by frequency"
     fig = Figure(figsize=(5, 2.6), dpi=100, layout='constrained')
     ax = fig.subplots()
     for name, v in x.items(): ax.loglog(range(1, v.shape[-1]//2), spectrum(v).mean(0)[1:], label=name)

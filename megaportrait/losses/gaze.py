@@ -29,7 +29,7 @@ def eye_patches(
     pose:Tensor, # (B, 4, 4) head to camera
     size:tuple = _PATCH, # height and width, px
 ) -> Tensor: # (B, 2, 3, *size) the eye on the picture's left, then the other
-    "Both eyes, upright, by one differentiable resampling"
+    "Crop both eyes, upright, by one differentiable resampling"
     s, R, _ = split(pose.float())
     c = apply(pose.float(), eye_centres().to(s))[..., :2]  # (B, 2, 2)
     roll = angles(R)[2]
@@ -67,7 +67,7 @@ def harmonics(
     x:Tensor, # (..., k) about in [-1, 1]
     n:int = 8, # frequencies
 ) -> Tensor: # (..., k*2*n)
-    "Sines and cosines of x at frequencies 1 to `n`, half a turn over [-1, 1] the first"
+    "Return sines and cosines of x at frequencies 1 to `n`, half a turn over [-1, 1] the first"
     a = x[..., None]*torch.arange(1, n+1, device=x.device, dtype=x.dtype)*(math.pi/2)
     return torch.cat([a.sin(), a.cos()], -1).flatten(-2)
 
@@ -95,7 +95,7 @@ class GazeNet(nn.Module):
         return self.answer(self.look(x, pose)[-1], pose)
 
     def look(self, x, pose) -> list[Tensor]: # per block (2 B, C_i, H/2^i, W/2^i)
-        "Features of both eyes"
+        "Return the features of both eyes"
         return self.vgg(eye_patches(x, pose).flatten(0, 1))
 
     def answer(self,
@@ -109,7 +109,7 @@ class GazeNet(nn.Module):
 
     @exact
     def key_points(self, pose:Tensor) -> Tensor: # (B, 544)
-        "Where the rigid points of the mesh are seen, roll, place and size undone"
+        "Project the rigid points of the mesh, with roll, position and size removed"
         R = split(pose.float())[1]
         roll = angles(R)[2]
         mesh = torch.as_tensor(canonical_mesh(), dtype=R.dtype, device=R.device)[list(RIGID)]
@@ -173,7 +173,7 @@ class _RtGene(nn.Module):
 def gaze_loss(
     cfg, # with `gaze_net`
 ) -> GazeLoss:
-    "The gaze term that a configuration asks for"
+    "Make the gaze term of a configuration"
     if cfg.gaze_net == 'shipped': return GazeLoss(load_gaze_net())
     if cfg.gaze_net == 'rt_gene': return GazeLoss(_RtGene(load_state('rt_gene')), outputs=False)
     raise ValueError(f"gaze_net='{cfg.gaze_net}' is not known; use 'shipped' or 'rt_gene'")
@@ -181,5 +181,5 @@ def gaze_loss(
 def gaze_weights(
     cfg, # with `gaze_net`
 ) -> Entry:
-    "The file that `gaze_loss` reads"
+    "Name the file that `gaze_loss` reads"
     return registry['rt_gene'] if cfg.gaze_net == 'rt_gene' else label_nets['gaze']

@@ -21,7 +21,7 @@ def told_flow(
     p_s:Tensor, # (B, N, 2) the same points of the source
     seen:Tensor, # (B, N) bool, both frames show it
 ) -> Tensor: # () mean of the absolute errors, crop coordinates; 0 where nothing is known
-    "Measure how far the flow misses"
+    "Measure the error of a flow at known points"
     seen = seen & (p_d.abs() < 1).all(-1)
     at = F.grid_sample(flow.movedim(-1, 1), p_d.nan_to_num()[:, None], padding_mode='border', align_corners=False)
     off = (p_d.nan_to_num() + at[:, :, 0].mT - p_s.nan_to_num()).abs().mean(-1)
@@ -32,7 +32,7 @@ def settle(
     marks:Tensor, # (B, 478, 3) crop coordinates
     pose:Tensor, # (B, 4, 4) head to crop
 ) -> Tensor: # (B, 478, 3)
-    "Landmarks whose depth counts from the middle of the head"
+    "Shift the depth of landmarks so that it counts from the middle of the head"
     rigid = list(P.RIGID)
     mean = torch.as_tensor(canonical_mesh()[rigid]).to(marks).expand(len(marks), -1, -1)
     dz = (P.apply(pose.float(), mean) - marks[:, rigid])[..., 2].mean(1)
@@ -45,7 +45,7 @@ def told_marks(
     pose_d:Tensor, # (B, 4, 4) head to crop
     pose_s:Tensor, # (B, 4, 4)
 ) -> Tensor: # () mean of the absolute errors, crop coordinates; 0 where nothing is known
-    "How far the composed warp misses the landmarks"
+    "Measure the error of the composed warp at the landmarks"
     d, s = settle(marks_d, pose_d), settle(marks_s, pose_s)
     known = (d.isfinite() & s.isfinite()).flatten(1).all(1)
     at = warp(way.movedim(-1, 1), d.nan_to_num()[:, None, None])[:, :, 0, 0].mT
@@ -55,5 +55,5 @@ def seen_marks(
     marks_d:Tensor, # (B, 478, 3) crop coordinates; NaN where they are not known
     marks_s:Tensor, # (B, 478, 3)
 ) -> Tensor: # (B, 478) bool; irises do not count, which an eyelid may hide
-    "Which landmarks both frames show"
+    "Tell which landmarks both frames show"
     return F.pad(torch.minimum(facing(marks_d), facing(marks_s)) > .2, (0, 10))

@@ -62,7 +62,7 @@ def cross_people(
     n:int,
     seed:int = 0,
 ) -> tuple[list, list]: # names of sources and of drivers for `sample_identity`; none of them is in a training set
-    "Who is driven, and by whom"
+    "Choose sources, and who drives them"
     return tuple([f'cross {seed} {who} {i}' for i in range(n)] for who in ('source', 'driver'))
 
 def cross_pairs(
@@ -71,7 +71,7 @@ def cross_pairs(
     seed:int = 0, # people and motions; none of them is in a training set
     device:str = 'cpu', # to render on
 ) -> Pairs:
-    "Synthetic people with the motion of others, and the true pictures of that"
+    "Make synthetic people with the motion of others, and the true pictures"
     a, b = ([sample_identity(o) for o in names] for names in cross_people(n, seed))
     m_s, m_d = (sample_drivers(2*seed + 10**6 + k, n) for k in (0, 1))
     def show(who, m): return render(who, [m[i] for i in range(n)], size, device).map(lambda t: t[:, 0].cpu())
@@ -179,7 +179,7 @@ def evaluate(
     seed:int = 0,
     synthetic:bool|None = None, # cross pairs of synthetic heads, whose truth is known; None: if the clips are synthetic
 ) -> tuple[dict, dict]: # numbers, and {'self' and perhaps 'cross': (pairs, outputs)} to look at
-    "Held-out reenactment: of one person by another frame, and where the truth is known by another person"
+    "Measure held-out reenactment: of one person by another frame, and where the truth is known by another person"
     crossed = _synthetic(clips) if synthetic is None else synthetic
     kinds = dict(self=_self_pairs(clips, model.out_size, n, seed))
     if crossed: kinds['cross'] = cross_pairs(model.out_size, n, seed)

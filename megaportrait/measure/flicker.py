@@ -19,7 +19,7 @@ def follow_points(
     w_c2d:Tensor, # (B, D, H, W, 3) grid out of it
     points:Tensor, # (B, N, 3) before the driver's camera
 ) -> Tensor: # (B, N, 3) in the source's camera
-    "Where the model looks for what it shows at some points: one warp after the other"
+    "Map points of the output through both warps to where the model looks for them"
     def at(grid, p): return warp(grid.movedim(-1, 1), p[:, None, None])[:, :, 0, 0].mT
     return at(w_s2c, at(w_c2d, points))
 
@@ -27,7 +27,7 @@ def visible(
     points:Tensor, # (B, N, 3) crop coordinates
     depth:Tensor, # (B, 1, S, S) z of the nearest surface
 ) -> Tensor: # (B, N) bool
-    "Whether nothing is more than 0.1 before a point"
+    "Tell whether nothing is more than 0.1 in front of a point"
     return points[..., 2] < F.grid_sample(depth, points[:, None, :, :2], mode='nearest', align_corners=False)[:, 0,
                                                                                                               0] + .1
 
@@ -36,7 +36,7 @@ def endpoint_error(
     b:Tensor, # (1, N, 3)
     size:int, # side of the picture, px
 ) -> float: # px
-    "Mean distance of points in the picture"
+    "Compute the mean distance of points in the picture"
     return (a - b)[..., :2].norm(dim=-1).mean().item()*size/2
 
 # %% ../../nbs/measure/02_flicker.ipynb #ff5ededa
@@ -56,7 +56,7 @@ def rigid_motion(
     then:Tensor, # (B, 4, 4) head to camera
     now:Tensor, # (B, 4, 4)
 ) -> Tensor: # (B, S, S, 2) where each pixel was
-    "Motion of a head of known depth"
+    "Compute the motion of a head of known depth"
     xy = identity_grid((1, *depth.shape[2:]), depth.device)[:, 0, ..., :2].expand(len(depth), -1, -1, 2)
     p = torch.cat([xy, depth[:, 0, ..., None]], -1)
     return P.apply(then @ P.invert(now), p.flatten(1, 2)).unflatten(1, p.shape[1:3])[..., :2]
@@ -66,7 +66,7 @@ def affine_motion(
     now:Tensor, # (B, N, 3)
     size:int, # S, px
 ) -> Tensor: # (B, S, S, 2) where each pixel was
-    "Motion of a face by its landmarks: the best affine map"
+    "Fit the motion of a face by its landmarks: the best affine map"
     def one(o): return torch.cat([o[..., :2], torch.ones_like(o[..., :1])], -1)
     A = torch.linalg.lstsq(one(now), then[..., :2]).solution
     return F.affine_grid(A.mT, (len(A), 1, size, size), align_corners=False)

@@ -18,7 +18,7 @@ def frechet(
     a:Tensor, # (N, F) features
     b:Tensor, # (M, F)
 ) -> float: # 0 for one set twice
-    "Fréchet distance of two sets of features (torchmetrics)"
+    "Compute the Fréchet distance of two sets of features (torchmetrics)"
     from torchmetrics.image.fid import FrechetInceptionDistance
     as_it_is = nn.Identity()
     as_it_is.num_features = a.shape[1]
@@ -59,11 +59,11 @@ def fid(
     a:Tensor, # (N, 3, H, W) in [0, 1]
     b:Tensor, # (M, 3, H, W)
 ) -> float:
-    "Fréchet Inception distance of two sets of pictures; needs weights from outside"
+    "Compute the Fréchet Inception distance of two sets of pictures; needs weights from outside"
     return frechet(_inception_features(a), _inception_features(b))
 
 def missing_fid() -> str: # empty where FID can be computed
-    "Why FID cannot be computed here"
+    "Say why FID cannot be computed here"
     try: _inception_net()
     except (FileNotFoundError, ImportError) as e: return str(e)
     return ''
@@ -76,6 +76,6 @@ def frechet_face(
     b:Tensor, # (M, 3, H, W)
     pose_b:Tensor, # (M, 4, 4)
 ) -> float:
-    "Fréchet distance of two sets of faces in the embedding of the shipped face network"
+    "Compute the Fréchet distance of two sets of faces in the embedding of the shipped face network"
     net = load_face_net(device=a.device)
     return frechet(net(a, pose_a), net(b, pose_b))

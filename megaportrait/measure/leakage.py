@@ -86,7 +86,7 @@ def _explained(
 def auc_z(
     z:Tensor, # (N, Z)
 ) -> float: # in (1/2, 1]
-    "Area under the curve of explained variance (EMOPortraits); 1: one direction explains all"
+    "Compute the area under the curve of explained variance (EMOPortraits); 1: one direction explains all"
     return _explained(z).mean().item()
 
 # %% ../../nbs/measure/03_leakage.ipynb #9024d3d9
@@ -113,7 +113,7 @@ def describe(
     frames:Frames, # N of them
     batch:int = 32,
 ) -> dict: # names to (N, F): z, e (e_s, flat), pixels (what E_mtn sees, 32 px), face (embedding of the face network)
-    "What a probe may read from"
+    "Collect what a probe may read from"
     if not (hasattr(model, 'motion') and hasattr(model, 'appearance')):
         raise ValueError('this model has neither z nor e_s to read from; give a base model, or the teacher of a '
                          'student')

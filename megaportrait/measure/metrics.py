@@ -25,7 +25,7 @@ def masked_mean(
     d:Tensor, # (B, C, H, W) anything per pixel
     mask:Tensor|None=None, # (B, 1, H, W) in [0, 1], weight of each pixel
 ) -> Tensor: # (B,)
-    "Mean over the picture, or over the mask where there is one"
+    "Average over the picture, or over the mask where there is one"
     if mask is None: return d.mean((1, 2, 3))
     return (d.mean(1, keepdim=True)*mask).sum((1, 2, 3))/mask.sum((1, 2, 3)).clamp_min(1e-8)
 
@@ -34,7 +34,7 @@ def mse(
     b:Tensor, # (B, 3, H, W)
     mask:Tensor|None=None, # (B, 1, H, W) in [0, 1], weight of each pixel
 ) -> Tensor: # (B,)
-    "Mean squared error of each pair, over the mask where there is one"
+    "Compute the mean squared error of each pair, over the mask where there is one"
     return masked_mean((a.float() - b.float()).square(), mask)
 
 def psnr(
@@ -63,7 +63,7 @@ def closer_to(
     other:Tensor, # (B, 3, H, W) what it should not be
     mask:Tensor|None=None, # (B, 1, H, W)
 ) -> Tensor: # (B,) bool; its mean is the fraction
-    "Whether each prediction is nearer to the truth than to the other, by squared error"
+    "Tell whether each prediction is nearer to the truth than to the other, by squared error"
     return mse(pred, truth, mask) < mse(pred, other, mask)
 
 # %% ../../nbs/measure/00_metrics.ipynb #dc591359
@@ -94,7 +94,7 @@ def lpips(
     return masked_mean(net(a.float(), b.float(), normalize=True), mask)
 
 def missing_lpips() -> str: # empty where LPIPS can be computed
-    "Why LPIPS cannot be computed here"
+    "Say why LPIPS cannot be computed here"
     try: _lpips_net()
     except (FileNotFoundError, ImportError) as e: return str(e)
     return ''
@@ -114,7 +114,7 @@ def see_faces(
     images:Tensor, # (B, 3, S, S) in [0, 1]
     size:int=256, # px, side at which the tracker looks
 ) -> Seen:
-    "Landmarks and pose of the face in each picture, on its own (needs mediapipe)"
+    "Find landmarks and pose of the face in each picture, each on its own (needs mediapipe)"
     x = images.detach().float().cpu()
     if x.shape[-1] < size: x = F.interpolate(x, (size, size), mode='bicubic').clamp(0, 1)
     track, half, faces = _tracker(), x.shape[-1]/2, []
@@ -138,14 +138,14 @@ def pose_error(
 def yaw_of(
     pose:Tensor, # (B, 4, 4)
 ) -> Tensor: # (B,) degrees, + turns the nose to the right of the picture
-    "Yaw of a pose"
+    "Return the yaw of a pose"
     return P.angles(P.split(pose)[1])[0].rad2deg()
 
 def yaw_slope(
     pred:Tensor, # (N,) degrees, measured on outputs; NaN where no face was found
     true:Tensor, # (N,) degrees, of the drivers
 ) -> dict: # slope, offset, error (median, degrees), found (fraction)
-    "How the outputs' yaw follows the drivers': Theil-Sen line (median slope between all pairs) and median error"
+    "Fit the outputs' yaw to the drivers': Theil-Sen line (median slope between all pairs) and median error"
     ok = pred.isfinite() & true.isfinite()
     p, t = pred[ok].double(), true[ok].double()
     i, j = torch.triu_indices(len(t), len(t), 1)
@@ -176,7 +176,7 @@ def correlation(
     a:Tensor, # (N,)
     b:Tensor, # (N,)
 ) -> float: # in [-1, 1]; NaN for fewer than two pairs
-    "Pearson correlation of the finite pairs"
+    "Compute the Pearson correlation of the finite pairs"
     ok = a.isfinite() & b.isfinite()
     if ok.sum() < 2: return float('nan')
     return torch.corrcoef(torch.stack([a[ok], b[ok]]).double())[0, 1].item()
@@ -185,7 +185,7 @@ def auc(
     high:Tensor, # (N,) scores of what should score high
     low:Tensor, # (M,) of what should score low
 ) -> float: # 1 told apart, 0.5 not at all; NaN where one kind is missing
-    "Area under the ROC curve of the finite scores: how often the first kind is above the second, ties counted half"
+    "Compute the area under the ROC curve of the finite scores; ties count half"
     high, low = high[high.isfinite()].double(), low[low.isfinite()].double().sort().values
     if not len(high) or not len(low): return float('nan')
     below, up_to = (torch.searchsorted(low, high, right=r).double().mean() for r in (False, True))

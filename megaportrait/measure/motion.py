@@ -18,7 +18,7 @@ def keypoint_distance(
     a:Tensor, # (B, 478, 3) landmarks in crop coordinates, NaN where no face was found
     b:Tensor, # (B, 478, 3)
 ) -> Tensor: # (B,) px of a picture of 256; NaN where either is missing
-    "Average distance of landmarks in the picture"
+    "Compute the average distance of landmarks in the picture"
     return (a - b)[..., :2].norm(dim=-1).mean(1)*128
 
 # %% ../../nbs/measure/04b_motion.ipynb #b9e07144
@@ -30,7 +30,7 @@ def expression_error(
     a:Tensor, # (B, 478, 3) landmarks in crop coordinates, NaN where no face was found
     b:Tensor, # (B, 478, 3)
 ) -> Tensor: # (B,) % of the distance between the eyes; NaN where either is missing
-    "Distance of eyelids, lips, chin and brows after the best similarity of the rigid points"
+    "Compute the distance of eyelids, lips, chin and brows after aligning the rigid points"
     ok = (a.isfinite() & b.isfinite()).flatten(1).all(1)
     out, p, q = a.new_full((len(a),), math.nan), a[ok], b[ok]
     to, at = P.fit_similarity(p[:, P.RIGID], q[:, P.RIGID]), list(_MOVING)
@@ -45,7 +45,7 @@ _OUTLINE = (93, 132, 58, 172, 136, 150, 149, 378, 379, 365, 397, 288, 361, 323) 
 def outline(
     marks:Tensor, # (B, 478, 3) crop coordinates, NaN where no face was found
 ) -> Tensor: # (B, 14, 2) in the frame of the mean face; NaN where there is none
-    "Cheeks and jaw, without the pose"
+    "Return cheeks and jaw, without the pose"
     ok = marks.isfinite().flatten(1).all(1)
     out, x = marks.new_full((len(marks), len(_OUTLINE), 2), math.nan), marks[ok]
     mean = torch.as_tensor(canonical_mesh()).to(x)[list(P.RIGID)].expand(len(x), -1, -1)
@@ -58,7 +58,7 @@ def outline_share(
     usual_s:Tensor, # (B, 14, 2) of the source, median over its frames
     usual_d:Tensor, # (B, 14, 2) of the driver
 ) -> Tensor: # (B,) 0: the source's outline, 1: the driver's
-    "How far the outline of a face has gone from the source's towards the driver's"
+    "Measure how far the outline of a face has moved from the source's towards the driver's"
     way = usual_d - usual_s
     return ((a - source)*way).sum((1, 2))/way.square().sum((1, 2))
 
@@ -69,7 +69,7 @@ def blink_auc(
     gap:Tensor, # (N, 2) of `eye_opening`, in the pictures
     true:Tensor, # (N, 2) in those that they follow
 ) -> float: # 1: shut eyes are told from open ones, 0.5: not at all; NaN if none is shut
-    "Whether eyes are shut where they should be"
+    "Measure whether eyes are shut where they should be"
     return auc(-gap[true < _SHUT], -gap[true > _OPEN])
 
 _FAR = 8. # px of 256
@@ -77,7 +77,7 @@ _FAR = 8. # px of 256
 def list_measures(
     values:dict, # '', '_copy_source', ... to names of measures to (N,), as of a `Reenacted`
 ) -> dict: # name to number; what cannot be told is left out
-    "What a whole list tells and no single pair does"
+    "Take the measures that need a whole list of pairs"
     like, copy, out = values.get('_truth') or values['_copy_driver'], values['_copy_source'], {}
     def eyes(m): return torch.stack([m['left_eye'], m['right_eye']], 1)
     for who, m in values.items():

@@ -33,7 +33,7 @@ def read_eyes(
     x:Tensor, # (B, 3, H, W) in [0, 1]
     pose:Tensor, # (B, 4, 4) head to crop
 ) -> tuple[Tensor, Tensor]: # gaze (B, 3), unit vectors in the camera's frame; shut (B, 2) bool
-    "Where the eyes look, and which are shut"
+    "Read the gaze, and which eyes are shut"
     o = net(x, pose)
     return o.gaze, o.blink > 0
 
@@ -41,14 +41,14 @@ def angle(
     a:Tensor, # (..., 3) directions
     b:Tensor, # (..., 3)
 ) -> Tensor: # (...) degrees
-    "Angle between two directions"
+    "Compute the angle between two directions"
     return torch.atan2(torch.linalg.cross(a, b).norm(dim=-1), (a*b).sum(-1)).rad2deg()
 
 def blink_agreement(
     a:Tensor, # (B, 2) bool, which eyes are shut
     b:Tensor, # (B, 2) bool
 ) -> Tensor: # (B,) fraction of the eyes
-    "How many of both eyes are alike, open or shut"
+    "Compute the share of eyes that agree, open or shut"
     return (a == b).float().mean(1)
 
 # %% ../../nbs/measure/05_reenact.ipynb #9aa63ffd
@@ -56,7 +56,7 @@ def list_self(
     clips:ClipSet, # held-out people
     n:int = 0, # pairs at most, evenly from all; 0: all
 ) -> list[dict]: # source and driver, [clip, frame] each
-    "The first frame of every clip, driven by the rest"
+    "List the first frame of every clip, driven by the rest"
     every = [dict(source=[c.name, 0], driver=[c.name, t]) for c in clips for t in range(1, c.frames)]
     if not every:
         raise ValueError(f'no clip in {clips.root/clips.split} has a second frame to drive the first; prepare longer '
@@ -70,7 +70,7 @@ def list_cross(
     n:int,
     seed:int = 0,
 ) -> list[dict]: # source and driver, [clip, frame] each
-    "First frames of clips, driven by any frame of somebody else, whose clip moves if there is one that does"
+    "List first frames of clips, each driven by frames of another person, if possible by a clip that moves"
     r, out = random.Random(f'cross {seed}'), []
     moving = {k: v for k, o in drivers.identities.items() if (v := [i for i in o if drivers[i].frames > 1])}
     moving = moving or drivers.identities
@@ -90,7 +90,7 @@ def clip_pairs(
     drivers:ClipSet,
     size:int, # px
 ) -> Pairs: # with a truth where a clip drives itself
-    "The pictures of a list"
+    "Load the pictures of a list"
     for o in (sources, drivers): o.need_pose()
     at = [{c.name: c for c in o} for o in (sources, drivers)]
     def get(which, by, f): return torch.stack([f(by[e[which][0]], e[which][1]) for e in listed])
@@ -108,7 +108,7 @@ def clip_pairs(
 
 # %% ../../nbs/measure/05_reenact.ipynb #ef1f294e
 def missing() -> dict: # name of a measure to a sentence; empty where all can be computed
-    "What cannot be measured here, and why"
+    "Say what cannot be measured here, and why"
     out = dict(lpips=missing_lpips(), fid=missing_fid(), csim_arcface='')
     try: ArcFace()
     except FileNotFoundError as e: out['csim_arcface'] = str(e)
@@ -201,7 +201,7 @@ def run_reenactment(
     pairs:Pairs,
     out:Tensor|None = None, # (N, 3, H, W) if that is known
 ) -> Reenacted:
-    "Drive every pair, judge what comes out, and judge copies"
+    "Drive every pair, and measure the outputs and the copies"
     if out is None: out = drive_all(model, pairs)
     judge, p = _Judge(pairs), pairs
     shown = {'': (out, p.pose_d), '_copy_source': (p.x_s, p.pose_s)}
@@ -219,7 +219,7 @@ def pair_summary(
     result:Reenacted,
     name:str, # 'self' or 'cross', begins every key
 ) -> dict: # plain numbers
-    "Means over the pairs that could be measured"
+    "Average over the pairs that could be measured"
     means = {f'{name}_{k}{who}': v.double().nanmean().item() for who, m in result.values.items() for k, v in m.items()}
     return {k: v for k, v in means.items() if math.isfinite(v)} | {f'{name}_{k}': v for k, v in result.sets.items()}
 
@@ -227,7 +227,7 @@ def named_cross(
     n:int,
     seed:int = 0,
 ) -> list[dict]: # source and driver, names for `sample_identity`
-    "The list of `cross_pairs`"
+    "Name the pairs of `cross_pairs`"
     return [dict(source=a, driver=b) for a, b in zip(*cross_people(n, seed))]
 
 def save_pairs(
@@ -259,7 +259,7 @@ def reenact_clips(
     drivers:ClipSet,
     size:int, # px
 ) -> Reenacted:
-    "Drive every pair of a list of frames, and judge"
+    "Drive and measure every pair of a list of frames"
     p = clip_pairs(listed, sources, drivers, size)
     led = getattr(model, 'needs_landmarks', False)
     return run_reenactment(model, listed, p, _led_by_landmarks(model, listed, p, sources, drivers) if led else None)
@@ -269,7 +269,7 @@ def extremes(
     value:Tensor, # (N,), large is good
     k:int = 3,
 ) -> list[int]: # the k best, the k in the middle, the k worst; each pair once
-    "Which pairs to look at"
+    "Choose the pairs to show: the best, the middle and the worst"
     order = [i for i in value.argsort(descending=True).tolist() if math.isfinite(value[i])]
     k = min(k, len(order)//3 or 1)
     mid = (len(order) - k)//2
@@ -279,7 +279,7 @@ def rows_of(
     result:Reenacted,
     at:list, # of `extremes`
 ) -> tuple[list, list]: # rows of pictures, their names
-    "Source, driver, output and truth of some pairs"
+    "Return source, driver, output and truth of some pairs"
     p = result.pairs
     shown = dict(source=p.x_s, driver=p.x_d,
                  output=result.out) | ({} if p.truth is None or p.truth is p.x_d else dict(truth=p.truth))

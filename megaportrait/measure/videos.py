@@ -32,7 +32,7 @@ def synthetic_videos(
     frames:int = 8,
     seed:int = 0,
 ) -> list[_TrueVideo]:
-    "People with the motion of others, 25 frames a second"
+    "Make people with the motion of others, 25 frames a second"
     out = []
     for a, b in zip(*cross_people(n, seed)):
         own, motion = sample_motion(a, 1), sample_motion(b, frames, 25.)
@@ -48,7 +48,7 @@ def clip_videos(
     n:int = 4, # clips at most
     frames:int = 8,
 ) -> list[_TrueVideo]: # each driven by itself
-    "The first frames of clips, as they follow each other"
+    "Read the first frames of clips in sequence"
     out = []
     for c in [c for c in clips if c.frames >= frames and 'landmarks.npy' in c.parts][:n]:
         p = clip_pairs([dict(source=[c.name, 0], driver=[c.name, t]) for t in range(frames)], clips, clips, size)
@@ -72,7 +72,7 @@ def video_flicker(
     model, # an animator
     videos:list[_TrueVideo], # of `synthetic_videos` or `clip_videos`
 ) -> dict: # flicker, flicker_truth: levels of 255
-    "What flickers on the face beyond its motion, and what does in the true videos"
+    "Measure the flicker on the face beyond its motion, and that of the true videos"
     if not videos: return {}
     def level(f, x): return flicker(x, f.grid, f.mask).mean().item()
     every = [(level(f, _shown(model, f)), level(f, f.pairs.truth)) for f in videos]

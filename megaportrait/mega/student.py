@@ -149,7 +149,7 @@ class Student(nn.Module):
         return self.out(F.relu(F.group_norm(h, math.gcd(self.cfg.dt_groups, h.shape[1])), inplace=True)).sigmoid()
 
     def number(self, name:str) -> int:
-        "Which avatar it is"
+        "Return the number of an avatar"
         if name in self.names: return self.names.index(name)
         raise ValueError(f"this student has no avatar '{name}'; choose from {', '.join(self.names)}")
 
@@ -164,7 +164,7 @@ class Student(nn.Module):
         return self(x_d, avatar.expand(len(x_d)))
 
     def fold(self, name:str):
-        "A copy that shows one person, gains and offsets computed once; the same output"
+        "Copy the network for one person, with gains and offsets computed once; the output is the same"
         i, new = self.number(name), copy.copy(self)
         new._modules = dict(self._modules)
         new.blocks = nn.ModuleList(_fixed(b, i) for b in self.blocks)
@@ -180,7 +180,7 @@ def _fixed(block, i):
 def macs(
     f, # called without arguments
 ) -> int: # multiplications in convolutions and matrix products
-    "Count what a call costs; tensors on the meta device are enough"
+    "Count the cost of a call; tensors on the meta device are enough"
     with FlopCounterMode(display=False) as count, torch.no_grad(): f()
     return count.get_total_flops()//2
 
@@ -188,7 +188,7 @@ def costs(
     cfg:StudentCfg,
     base:BaseCfg, # of a base model of its size
 ) -> dict: # shared and per_avatar numbers, gb of a hundred avatars in FP16, multiplications of base, student and folded
-    "Size and arithmetic of one frame, without data"
+    "Count size and arithmetic of one frame, without data"
     with torch.device('meta'):
         model, net = BaseModel(base).fold(), Student(cfg)
         x, pose, i = torch.zeros(1, 3, cfg.size, cfg.size), torch.zeros(1, 4, 4), torch.zeros(1, dtype=torch.long)
@@ -207,7 +207,7 @@ def turns(
     warm:int = 2, # rounds before, which do not count
     pause:float = 0., # s between turns, in which the threads of others fall asleep
 ) -> dict: # name to the times of its calls (rounds,), ms
-    "Times of calls that take turns"
+    "Time calls that take turns"
     times = {k: [] for k in calls}
     for _ in range(warm + rounds):
         for k, f in calls.items():
@@ -223,7 +223,7 @@ def speed(
     student:Student,
     rounds:int = 30, # in each, everybody has a turn
 ) -> dict: # name to the median of a frame, ms
-    "Base model, student, and the student folded to one person, in turns"
+    "Time base model, student, and the student folded to one person, in turns"
     device = next(student.parameters()).device
     x_b, x = (torch.rand(1, 3, s, s, device=device) for s in (base.in_size, student.in_size))
     pose, i = torch.eye(4, device=device)[None], torch.zeros(1, dtype=torch.long, device=device)

@@ -47,7 +47,7 @@ class Teacher(nn.Module):
     def see(self,
         x:Tensor, # (B, 3, H, W) in [0, 1]
     ) -> Tensor: # (B, 3, size, size)
-        "What the model gets"
+        "Return the inputs of the model"
         return F.interpolate(x, (self.model.in_size,)*2, mode='area')
 
     def forward(self,
@@ -63,7 +63,7 @@ def open_teacher(
     cfg:StudentCfg,
     device:str|torch.device = 'cpu',
 ) -> nn.Module:
-    "A trained model to make a student's teacher of"
+    "Open a trained model as a student's teacher"
     if not base and cfg.size != 64:
         raise ValueError(f'a student of {cfg.size} px needs a trained model of that size as its teacher: pass base, a '
                          f'run folder')
@@ -86,7 +86,7 @@ def find_people(
     n:int,
     size:int, # px
 ) -> dict: # name to picture (1, 3, H, W) in [0, 1] and pose (1, 4, 4)
-    "People of a set, evenly spread, each in the frame in which it faces us most"
+    "Choose people of a set, evenly spread, each in the most frontal frame"
     found = {}
     for name in _avatars(clips, n):
         c = clips[clips.identities[name][0]]
@@ -121,7 +121,7 @@ class StudentStage(PairStage):
     def loss_nets(self, cfg:StudentCfg) -> dict: return picture_nets(cfg)
 
     def prepare(self, st:State, batch:dict, gen:torch.Generator) -> dict:
-        "Drivers, avatars, and what the teacher makes of them"
+        "Make drivers, avatars, and the teacher's pictures of them"
         o, (rank, world) = single(to_float(batch, st.device)), st.shard
         n = len(o['x'])
         mine = slice(rank*n, (rank + 1)*n)
@@ -132,14 +132,14 @@ class StudentStage(PairStage):
         return dict(x=seen, i=self.first + k, x_d=self.teacher(k, x, pose), m_d=None, pose_d=pose)
 
     def losses(self, st:State, b:dict, gen:torch.Generator) -> Losses:
-        "The terms of stage one on a picture, against the teacher's"
+        "Compute the terms of stage one on a picture, against the teacher's"
         with autocast(st):
             terms, fake, real = picture_terms(st, st.nets['model'](b['x'], b['i']), b)
             if adversarial_on(st): terms |= adversarial_terms(st.nets['critic'], fake, real)
         return Losses(terms, real, fake.detach())
 
     def picture(self, st:State, probe:dict) -> list:
-        "Fixed drivers, and two avatars driven by them: teacher above, student below"
+        "Show fixed drivers, and two avatars driven by them: teacher above, student below"
         o, rows = single(to_float(probe, st.device)), []
         x, pose = o['x'][:8], o['pose'][:8]
         for k in range(min(2, len(self.teacher.names))):
@@ -175,7 +175,7 @@ def student_pictures(
     pose:Tensor|None = None, # (N, 4, 4) for a teacher
     batch:int = 16,
 ) -> Tensor: # (N, 3, H, W) on the CPU
-    "What a student or a teacher paints, some pictures at a time"
+    "Paint with a student or a teacher, some pictures at a time"
     device = next(net.parameters()).device
     ask = lambda s: net(*(o[s].to(device) for o in ((x, k) if pose is None else (k, x, pose))))
     return torch.cat([ask(slice(j, j + batch)).float().cpu() for j in range(0, len(x), batch)])
@@ -184,7 +184,7 @@ def apart(
     a:Tensor, # (N, 3, H, W)
     b:Tensor, # (N, 3, H, W)
 ) -> float:
-    "Distance of two sets of pictures in the features of our face network"
+    "Measure the distance of two sets of pictures in the features of our face network"
     with torch.no_grad(): return float(feature_loss(UnitVgg(load_face_net().vgg), a, b, VGG_WEIGHTS, 1))
 
 def _measure_student(
@@ -223,7 +223,7 @@ def load_student(
     folder:str|Path, # a run folder
     device:str|torch.device = 'cpu',
 ) -> Student:
-    "A trained student with its names, ready for use"
+    "Load a trained student with its names, ready for use"
     return open_model(folder, StudentCfg, lambda cfg: Student(cfg, _names(model_folder(folder))), device)
 
 def _check(cfg:StudentCfg, data:str|Path, *, pairs:int):
@@ -256,7 +256,7 @@ def train_student(
     device:str = '', # empty: the best at hand
     **go, # seed, resume, workers, progress: as of chapter *The loop*
 ) -> dict: # the numbers of metrics.json; empty on other processes than the first
-    "Stage three from data to held-out numbers"
+    "Train stage three, from data to held-out numbers"
     clock, model = time.perf_counter(), open_teacher(base, cfg, processes(device)[0])
     return _distil(cfg, Path(run), model, people, None, data, pairs, clock, device=device, **go)
 
@@ -293,7 +293,7 @@ def add_avatar(
     device:str = '', # empty: the best at hand
     **go, # seed, resume, workers, progress: as of chapter *The loop*
 ) -> dict: # as of `train_student`, of the newcomers
-    "Teach a trained student some people more"
+    "Add people to a trained student"
     clock, small = time.perf_counter(), load_student(student)
     cfg = replace(small.cfg, steps=steps or max(1, small.cfg.steps//5), wd=0., lr_kernel=0., adv_from=1., warmup=0)
     model = open_teacher(base, cfg, processes(device)[0])

@@ -26,7 +26,7 @@ class Portrait:
 
     def __len__(self): return len(self.x)
     def expand(self, n:int) -> 'Portrait':
-        "For `n` frames: one source for all, or one for each"
+        "Match `n` frames: one source for all, or one for each"
         if len(self) not in (1, n):
             raise ValueError(f'{len(self)} sources for {n} frames: give one source, or one for each frame')
         return Portrait(*(o.expand(n, *o.shape[1:]) for o in (self.x, self.pose, self.marks)))
@@ -63,7 +63,7 @@ class Carrier(nn.Module):
         pose_s:Tensor, # (B, 4, 4) head to crop
         marks_s:Tensor|None = None, # (B, 478, 3) crop coordinates; None: the tracker looks
     ) -> Portrait:
-        "Keep a source"
+        "Keep the source's picture and landmarks"
         return Portrait(x_s, pose_s, _tracked(x_s, 'marks_s') if marks_s is None else marks_s)
 
     def follow(self,
@@ -73,7 +73,7 @@ class Carrier(nn.Module):
         reference:int|None = None, # the frame from which expressions change; None: absolute
         rest:Resting|None = None, # the driver at rest; None: from these frames
     ) -> Tensor: # (T, 478, 3)
-        "The source's landmarks with the driver's motion"
+        "Compute the source's landmarks with the driver's motion"
         return transfer(avatar.marks, avatar.pose, marks, pose, reference, rest, self.turn)
 
     def drive(self,
@@ -82,27 +82,27 @@ class Carrier(nn.Module):
         pose_d:Tensor, # (B, 4, 4) as the head shall be
         marks_d:Tensor|None = None, # (B, 478, 3) of `follow`, or a driver's own who is the same person
     ) -> Tensor: # (B, 3, S, S) in [0, 1]
-        "The source with these landmarks"
+        "Paint the source with these landmarks"
         a = avatar.expand(len(pose_d))
         if marks_d is None: marks_d = self.single(a, _tracked(x_d, 'marks_d'), pose_d)
         return self.paint(a, marks_d, pose_d)
 
     def single(self, a:Portrait, marks:Tensor, pose:Tensor) -> Tensor:
-        "Landmarks of sources driven by single frames"
+        "Compute landmarks of sources driven by single frames"
         one = ((o[i:i + 1] for o in (a.marks, a.pose, marks, pose)) for i in range(len(a)))
         return torch.cat([transfer(*o, turn=self.turn) for o in one])
 
     def prior(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> tuple[Tensor, Tensor]:
-        "What landmarks tell: flow (B, S, S, 2), bare (B, 1, S, S)"
+        "Compute what landmarks determine: flow (B, S, S, 2), bare (B, 1, S, S)"
         return prior_flow(a.marks, marks_d, a.pose, pose_d, self.in_size, 0, self.points)
 
     def paint(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> Tensor: # (B, 3, S, S)
-        "The picture: here, nothing but the prior"
+        "Paint the picture: here, from the prior alone"
         flow, bare = self.prior(a, marks_d, pose_d)
         return paint_mouth(carry(a.x, flow), bare, marks_d, self.dark)
 
     def fold(self) -> 'Carrier':
-        "For inference: as it is"
+        "Return the model for inference, unchanged"
         return self
 
 # %% ../../nbs/metaportrait/04_carrier.ipynb #52db7239

@@ -63,7 +63,7 @@ def halve(
     c_out:int, # and out
     groups:int, # of the norms, at most
 ) -> nn.Sequential:
-    "Half the size, other channels"
+    "Make a block that halves the size and changes the channels"
     return nn.Sequential(norm(c_in, groups), nn.SiLU(), conv(2, c_in, c_out, stride=2),
                          norm(c_out, groups), nn.SiLU(), conv(2, c_out, c_out))
 

@@ -128,7 +128,7 @@ def landmark_flow(
     n:int = 0, # side of the grid on which the flow is evaluated; 0: a quarter of the picture's, at least 32
     points:int = 468, # landmarks that take part; fewer are faster
 ) -> Tensor: # (B, S, S, 2) offset from each pixel of the output to its place in the source
-    "A smooth flow that brings every landmark to its place, the hair along, and leaves the border"
+    "Interpolate a smooth flow that moves every landmark to its origin, and the hair with it, but not the border"
     at = list(_prior_points(points))
     meets, shut = _shut(marks_d)
     hidden = (_turned_away(pose_s) | _turned_away(pose_d) | meets)[:, at]

@@ -114,7 +114,7 @@ def prior_flow(
     n:int = 0, # side of the grid of the smooth flow, as of `landmark_flow`
     points:int = 468, # landmarks that it passes through
 ) -> tuple[Tensor, Tensor]: # flow (B, S, S, 2); bare (B, 1, S, S)
-    "All that landmarks tell about where pixels come from"
+    "Compute everything that landmarks determine about where pixels come from"
     return _keep_sides(landmark_flow(marks_s, marks_d, pose_s, pose_d, size, n, points), marks_s, marks_d)
 
 # %% ../../nbs/metaportrait/01_openings.ipynb #8fe6ec52
@@ -147,7 +147,7 @@ def paint_mouth(
     marks_d:Tensor, # (B, 478, 3)
     dark:float = .12, # brightness of the inside, of the lips'
 ) -> Tensor: # (B, 3, S, S)
-    "Teeth, dark and tongue where the inside of the mouth is not known"
+    "Paint teeth, dark and tongue where the inside of the mouth is not known"
     B, _, S, _ = x.shape
     p = identity_grid((1, S, S), x.device)[0, 0, ..., :2].reshape(1, -1, 2).expand(B, -1, -1)
     u, v, up, low = opening = _opening_at(marks_d, MOUTH_RING, p)

@@ -29,7 +29,7 @@ def face_vector(
     pose:Tensor, # (B, 4, 4) head to crop
     net:FaceNet|None = None, # on the device of `x`; None: the shipped one
 ) -> Tensor: # (B, 128) of length one
-    "z_id of MetaPortrait: the identity in a picture"
+    "Compute z_id of MetaPortrait: the identity in a picture"
     return (net or _face_net().to(x.device))(x, pose)
 
 # %% ../../nbs/metaportrait/06_refine.ipynb #eb501d39
@@ -99,6 +99,6 @@ def load_portrait(
     name, # a folder, or the name of weights that the repository ships
     device:str = 'cpu', # where it goes
 ) -> Carrier: # a `MetaPortrait` unless its configuration has no networks
-    "A saved model, ready for use"
+    "Load a saved model, ready for use"
     def make(cfg): return MetaPortrait(cfg) if cfg.flow_widths else Carrier(cfg.size, cfg.prior_points)
     return open_model(name, PortraitCfg, make, device)

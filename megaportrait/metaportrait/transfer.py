@@ -30,7 +30,7 @@ def _head_pose(
 def head_shape(
     marks:Tensor, # (..., 478, 3) crop coordinates
 ) -> Tensor: # (..., 478, 3) in the head's frame
-    "Landmarks with the pose removed: shape and expression"
+    "Remove the pose from landmarks; shape and expression remain"
     pose, mean = _head_pose(marks), _mean(marks)
     deep = (marks[..., _RIGID, 2] - P.apply(pose, mean[_RIGID].expand_as(marks[..., _RIGID, :]))[..., 2]).mean(-1)
     flat = torch.cat([marks[..., :2], (marks[..., 2] - deep[..., None])[..., None]], -1)
@@ -60,7 +60,7 @@ _LIPS, _LIDS = .02, .5 # the largest gap of lips that can mean shut, 16 cm; of e
 def resting(
     shape:Tensor, # (T, 478, 3) of `head_shape`
 ) -> Resting:
-    "A face at rest, from all its frames"
+    "Estimate a face at rest from all its frames"
     eyes = torch.stack([_gaps(shape, r).mean(1) for r in EYE_RINGS], 1)
     wide = eyes.quantile(.7, 0).clamp_min(1e-3)
     low = eyes.quantile(.02, 0)
@@ -174,7 +174,7 @@ def transfer(
     rest:Resting|None = None, # of the driver; None: from these frames
     turn:tuple = (1., 1., 1.), # how far the head turns from the source's pose, parts of the yaw, pitch and roll asked
 ) -> Tensor: # (T, 478, 3) crop coordinates
-    "Landmarks of the source with the driver's motion"
+    "Compute landmarks of the source with the driver's motion"
     shape = head_shape(marks_d)
     moved = _expressions(head_shape(marks_s)[0], shape, rest or resting(shape), reference)
     fit = _head_pose(marks_s)

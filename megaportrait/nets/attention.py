@@ -45,6 +45,6 @@ def step_waves(
     t:Tensor, # (B,) in [0, 1]
     d:int, # even
 ) -> Tensor: # (B, d) in [-1, 1]
-    "A number as sines and cosines, from slow to fast"
+    "Encode a number as sines and cosines, from slow to fast"
     f = torch.exp(-math.log(10_000)*torch.arange(d//2, device=t.device)/(d//2))*1000
     return torch.cat([(t[:, None]*f).sin(), (t[:, None]*f).cos()], 1)

@@ -44,5 +44,5 @@ def guided(
     full:Tensor, # what is said under all conditions
     without:dict, # weight of a condition to what is said without it
 ) -> Tensor:
-    "Away from what is said without: (1 + Σ λ) H(C) - Σ λ H(C without c), as VASA-1 has it"
+    "Move the prediction away from those without a condition: (1 + Σ λ) H(C) - Σ λ H(C without c), as in VASA-1"
     return full + sum(k*(full - o) for k, o in without.items())

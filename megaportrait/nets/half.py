@@ -14,7 +14,7 @@ from .layers import channels_last
 def half_type(
     device:torch.device,
 ) -> torch.dtype|None: # None: this device computes in float32
-    "The half precision of a device in use"
+    "Return the half precision that a device uses"
     if device.type != 'cuda': return None
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
@@ -24,7 +24,7 @@ def in_half(
     net:nn.Module, # folded; changed in place
     dtype:torch.dtype|None, # torch.bfloat16, torch.float16, or None: nothing happens
 ) -> nn.Module: # the same
-    "Convolutions and linear layers in half precision, channels last"
+    "Convert convolutions and linear layers to half precision, channels last"
     if dtype is None: return net
     for m in channels_last(net).modules():
         if not isinstance(m, (nn.Conv2d, nn.Conv3d, nn.Linear)) or getattr(m, 'exact', False): continue

@@ -93,7 +93,7 @@ def power_iteration(
     model:nn.Module, # changed in place
     n:int = 1, # iterations
 ):
-    "Refresh the spectral norms in `model`: to be called after every optimiser step; frozen layers keep theirs"
+    "Refresh the spectral norms in `model`, after every optimiser step; frozen layers keep theirs"
     for m in model.modules():
         if isinstance(m, _SN) and m.weight.requires_grad: m.iterate(n)
 
@@ -145,7 +145,7 @@ def norm(
     c:int, # channels
     groups:int = 32, # at most
 ) -> GroupNorm:
-    "Group norm over `c` channels"
+    "Make a group norm over `c` channels"
     return GroupNorm(math.gcd(c, groups), c)
 
 # %% ../../nbs/nets/00_layers.ipynb #aa0ec616
@@ -178,7 +178,7 @@ def resample(
     x:Tensor, # (B, C, H, W) or (B, C, D, H, W)
     factors:tuple, # of the size, per axis: 2 doubles, 1 keeps, .5 halves
 ) -> Tensor: # resampled
-    "Average pooling where a factor is below 1; where it is above, nearest in 2-D and trilinear in 3-D"
+    "Average where a factor is below 1; where it is above, interpolate, nearest in 2-D and trilinear in 3-D"
     pool = tuple(max(1, round(1/f)) for f in factors)
     if max(pool) > 1: x = (F.avg_pool2d if x.dim() == 4 else F.avg_pool3d)(x, pool)
     if x.dim() == 4:
@@ -227,7 +227,7 @@ def saved_bytes(
     shape:tuple, # of its input
     dtype = torch.bfloat16, # of its input, and of autocast unless float32
 ) -> int:
-    "Bytes that a module keeps for its backward pass on a GPU, parameters aside; needs no GPU"
+    "Count the bytes that a module keeps for its backward pass on a GPU, parameters aside; needs no GPU"
     from torch._subclasses.fake_tensor import FakeTensorMode
     was, seen = (torch.is_autocast_enabled('cuda'), torch.get_autocast_dtype('cuda')), {}
     with FakeTensorMode(), torch.device('cuda'):
@@ -264,7 +264,7 @@ def run_blocks(
 def channels_last(
     net:nn.Module, # changed in place
 ) -> nn.Module: # the same
-    "Store the weights of 2-D and 3-D convolutions with the channels last; what they compute follows"
+    "Store the weights of 2-D and 3-D convolutions with the channels last; their outputs follow"
     for p in net.parameters():
         fmt = {4: torch.channels_last, 5: torch.channels_last_3d}.get(p.dim())
         if fmt: p.data = p.data.contiguous(memory_format=fmt)

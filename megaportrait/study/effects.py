@@ -45,12 +45,12 @@ class _Effect:
 def read_results(
     folder:str|Path,
 ) -> dict: # name to {seed: numbers}, in the order of VARIANTS
-    "All finished runs of a study"
+    "Read all finished runs of a study"
     found = [load_json(p) for p in sorted(Path(folder).glob('*.json'))]
     return {k: runs for k in VARIANTS if (runs := {m['seed']: m for m in found if m['variant'] == k})}
 
 def spread(v:list) -> tuple: # mean; standard deviation, NaN for one value
-    "Mean and standard deviation"
+    "Compute mean and standard deviation"
     return float(np.mean(v)), float(np.std(v, ddof=1)) if len(v) > 1 else math.nan
 
 def effect_of(
@@ -58,7 +58,7 @@ def effect_of(
     name:str, # of a variant that leaves something out
     key:str, # of MEASURES
 ) -> _Effect:
-    "The paired difference from the variant that it is compared with"
+    "Compute the paired difference from the variant that it is compared with"
     whole, runs = results.get(VARIANTS[name].than, {}), results[name]
     both = [runs[s][key] - whole[s][key] for s in runs if s in whole]
     if not both:
@@ -72,7 +72,7 @@ def results_table(
     results:dict, # of `read_results`
     keys:list, # of MEASURES
 ) -> str: # markdown
-    "One row for every variant, one column for every measure"
+    "Make a table with a row for every variant and a column for every measure"
     def cell(name, key):
         n = _MEASURES[key][1]
         if VARIANTS[name].than: return effect_of(results, name, key).told(n)

@@ -20,7 +20,7 @@ from ..use.run_onnx import OnnxAvatar
 def hardware(
     device:torch.device,
 ) -> str:
-    "Its name"
+    "Name the hardware"
     if device.type == 'cuda': return torch.cuda.get_device_name(device)
     info = Path('/proc/cpuinfo')
     lines = info.read_text().splitlines() if info.is_file() else []
@@ -28,7 +28,7 @@ def hardware(
     return f'{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores'
 
 def busy_cores() -> float|None: # None where it cannot be told
-    "What programs take of the processor in a second in which this one sleeps"
+    "Measure the cores that other programs use, in a second in which this one sleeps"
     if not Path('/proc/stat').is_file(): return None
     (idle, all_), _, (idle2, all2) = _ticks(), time.sleep(1), _ticks()
     return os.cpu_count()*(1 - (idle2 - idle)/(all2 - all_))
@@ -76,7 +76,7 @@ def cpu_ways(
     threads:int, # of onnxruntime
     compiled:bool = True, # whether torch.compile is one of them
 ) -> dict: # name to a function that prepares the call
-    "The ways of a CPU, the plain one first, and a large product"
+    "List the ways of a CPU, the plain one first, and a large product"
     big = torch.randn(PRODUCT, PRODUCT)
     ways = dict(eager=lambda: _eager(net, inputs))
     if compiled: ways['compiled'] = lambda: _compiled(net, inputs)
@@ -92,7 +92,7 @@ def cuda_ways(
     device:torch.device,
     compiled:bool = True, # whether torch.compile is one of them
 ) -> dict: # name to a function that prepares the call
-    "The ways of a GPU, each with a network of its own, and a large product"
+    "List the ways of a GPU, each with its own network, and a large product"
     big = torch.randn(PRODUCT, PRODUCT, device=device, dtype=torch.bfloat16)
     wraps = dict(eager=_eager, graph=_graphed) | (dict(compiled=_compiled) if compiled else {})
     def way(dtype, wrap):

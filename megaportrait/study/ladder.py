@@ -27,7 +27,7 @@ from ..train.loop import train
 
 # %% ../../nbs/study/00_ladder.ipynb #1d61bbde
 def toy() -> BaseCfg:
-    "The base model at 32 px, for tests that train"
+    "Configure the base model at 32 px, for tests that train"
     return replace(
         presets['tiny'], size=32, app_widths=(16, 32, 64), global_size=32, global_width=8, global_layers=(1, 1),
         e_ch=32, mtn_size=32, z_dim=128, warp_widths=(32, 16), warp_factors=((2, 2, 2),), g3d_widths=(16, 16),
@@ -133,7 +133,7 @@ def crossed(
     size:int, # px
     n:int, # drivers of each
 ) -> tuple[Pairs, Tensor]: # pairs and who is the source of each (N,)
-    "Each person with the motion of others, against the truth"
+    "Pair each person with the motion of others, against the truth"
     N, who = len(clips), [k//n for k in range(len(clips)*n)]
     by = [(a + 1 + k % n % (N - 1)) % N for k, a in enumerate(who)]
     at_s, at_d = [5*a % clips[a].frames for a in who], [(5*k + 2) % clips[b].frames for k, b in enumerate(by)]
@@ -260,7 +260,7 @@ def climb(
     resume:bool = False, # go on if the folder holds a ladder
     progress:bool = True, # say how each rung went
 ) -> list[_RungResult]: # up to the first that failed
-    "Up the ladder, to the top or to the first rung that breaks"
+    "Climb the ladder, to the top or to the first rung that fails"
     run, cfg, stage, results = Path(run), cfg or toy(), stage or BaseStage(), []
     clips = ClipSet(find_data('', presets['tiny'].size, run.parent))
     how = dict(seed=seed, device=device, resume=resume, progress=False)

@@ -140,7 +140,7 @@ def train(
     until:int = 0, # stop (and save) at this step; 0: run to the end
     progress:bool = True, # show a bar
 ) -> State:
-    "Train a stage; Ctrl-C saves and stops, and the same call with `resume=True` goes on to the same numbers"
+    "Train a stage; Ctrl-C saves and stops, and the same call with `resume=True` continues to the same numbers"
     run, (where, rank, world) = Path(run), processes(device)
     share(cfg, world)
     data, st = stage.open(data), new_state(stage, cfg, where, seed, rank, world)

@@ -74,7 +74,7 @@ def cosine(
     step:int, # from 0
     cfg:TrainCfg, # `lr`, `lr_min`, `warmup`, `steps`
 ) -> float: # in [lr_min/lr, 1], a factor of the learning rate
-    "Linear rise over `warmup`, then half a cosine from `lr` to `lr_min` (App. B.1)"
+    "Compute the learning rate: linear over `warmup`, then half a cosine from `lr` to `lr_min` (App. B.1)"
     if step < cfg.warmup: return (step + 1)/cfg.warmup
     t = (step - cfg.warmup)/max(1, cfg.steps - cfg.warmup)
     low = cfg.lr_min/cfg.lr

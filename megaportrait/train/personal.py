@@ -71,7 +71,7 @@ def reptile(
     beta:float = 1., # the first part of the way
     seed:int = 0, # of the draws
 ) -> State: # a copy, from which few steps go far
-    "Move to where people's steps end (Nichol et al. 2018)"
+    "Move the weights towards the results of steps on single people (Nichol et al. 2018)"
     meta = _with(st, lr)
     for k, task in enumerate(_tasks(tasks, outer, inner, seed)):
         there = finetune(stage, meta, task, inner, lr)
@@ -90,7 +90,7 @@ def fomaml(
     lr_outer:float, # of the start
     seed:int = 0, # of the draws
 ) -> State: # a copy, from which few steps go far
-    "Take at the start the gradient of where people's steps end (Finn et al. 2017, first order)"
+    "Apply at the start the gradient after steps on single people (Finn et al. 2017, first order)"
     meta = _with(st, lr_outer)
     for k, task in enumerate(_tasks(tasks, outer, inner, seed)):
         there, gen = finetune(stage, meta, task, inner, lr), step_generator(seed, k)

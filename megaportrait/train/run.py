@@ -42,7 +42,7 @@ STAGES = dict(base='mega.base_stage', hr='mega.enhancer_stage', student='mega.st
 def registered(
     name:str, # of a stage
 ) -> Registered:
-    "What the chapter of a stage registers"
+    "Return what the chapter of a stage registers"
     if name not in STAGES: raise ValueError(f"stage '{name}' is not known; choose from {', '.join(STAGES)}")
     return import_module(f'megaportrait.{STAGES[name]}').REGISTERED
 
@@ -96,7 +96,7 @@ def check_run(
     device:str = '', # empty: the best at hand
     resume:bool = True, # go on with the run that is in the folder
 ):
-    "Check before any data are read or made what would stop a training later"
+    "Check everything that would stop a training later, before any data are read or made"
     last, (where, _, world) = Path(run)/'last.pt', processes(device)
     share(cfg, world)
     if cfg.amp and where.type == 'cuda' and not torch.cuda.is_bf16_supported(including_emulation=False):
@@ -130,7 +130,7 @@ def train_stage(
     clock:float|None = None, # when the work began; default now
     **go, # seed, device, resume, workers, progress: as of `train`
 ) -> dict: # the numbers of metrics.json; empty on other processes than the first
-    "Train a stage and measure what came out"
+    "Train a stage and measure the result"
     if pairs < 0: raise ValueError(f'pairs={pairs}: give 0 to measure nothing, or more')
     run, clock = Path(run), time.perf_counter() if clock is None else clock
     st = train(stage, cfg, data, run, **go)
@@ -220,7 +220,7 @@ def main(
     return 0
 
 def leave(code:int):
-    "Exit; with several processes past gloo's teardown, which aborts now and then"
+    "Exit; with several processes skip gloo's teardown, which sometimes aborts"
     if not dist.is_initialized(): sys.exit(code)
     if code == 0:
         dist.barrier()

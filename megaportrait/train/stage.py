@@ -22,7 +22,7 @@ from .state import average_grads, share, State
 
 # %% ../../nbs/train/02_stage.ipynb #43c4d87f
 def autocast(st:State):
-    "bf16 on GPUs, unless the configuration says otherwise; on a CPU where it says so"
+    "Use bf16 on GPUs, unless the configuration says otherwise; on a CPU where it says so"
     on = dict(cuda=st.cfg.amp, cpu=st.cfg.amp_cpu).get(st.device.type, False)
     return torch.autocast(st.device.type, torch.bfloat16, enabled=on)
 
@@ -33,7 +33,7 @@ def descend(
     clip:float, # largest gradient norm; 0: any
     world:int = 1, # processes that take this step
 ) -> Tensor: # () gradient norm before clipping
-    "One optimiser step"
+    "Take one optimiser step"
     opt.zero_grad(set_to_none=True)
     for part in [loss] if torch.is_tensor(loss) else loss: part.backward()
     average_grads(net.parameters(), world)
@@ -47,7 +47,7 @@ def update(
     name:str, # of the net
     loss:Tensor|Iterator[Tensor], # as of `descend`
 ) -> Tensor: # () gradient norm before clipping
-    "One optimiser step of one net of a run"
+    "Take one optimiser step of one net of a run"
     return descend(st.nets[name], st.opts[name], loss, st.cfg.clip, st.world)
 
 # %% ../../nbs/train/02_stage.ipynb #2da05b44
@@ -80,7 +80,7 @@ def _split_batch(
 
 # %% ../../nbs/train/02_stage.ipynb #1fc00981
 def adversarial_on(st:State) -> bool:
-    "Whether the critic takes part, and what waits for it"
+    "Tell whether the critic, and the terms that wait for it, take part"
     return st.step >= st.cfg.adv_from*st.cfg.steps
 
 def adversarial_terms(
@@ -88,7 +88,7 @@ def adversarial_terms(
     fake:Tensor, # (B, 3, H, W) masked prediction
     real:Tensor, # (B, 3, H, W) masked target
 ) -> dict:
-    "The critic's opinion and its features, without a gradient to the critic"
+    "Compute the critic's score and its features, without a gradient to the critic"
     with torch.no_grad(): _, f_real = critic(real)
     with frozen(critic): scores, f_fake = critic(fake)
     return dict(adv=hinge_g(scores), fm=feature_matching(f_fake, f_real))
@@ -99,7 +99,7 @@ class Stage:
     name = ''
 
     def place(self, nets:nn.ModuleDict, cfg:TrainCfg, device:torch.device) -> nn.ModuleDict:
-        "The networks on their device"
+        "Put the networks on their device"
         nets = nets.to(device)
         return channels_last(nets) if cfg.channels_last and device.type == 'cuda' else nets
 
@@ -109,11 +109,11 @@ class Stage:
     def learner(self, model:nn.Module) -> nn.Module: return model # the part that learned, whose size is told
 
     def prepare(self, st:State, batch:dict, gen:torch.Generator) -> dict: # on the device, name to B samples
-        "What a step works on"
+        "Make the inputs of a step"
         return batch
 
     def step(self, st:State, batch:dict) -> dict: # what goes into the log
-        "Both updates of adversarial training, or the only one of a stage without a critic"
+        "Make both updates of adversarial training, or the only one of a stage without a critic"
         gen = step_generator(st.seed, st.step)
         parts, judged, log = _split_batch(self.prepare(st, batch, gen), st.cfg.micro), [], {}
         def shares() -> Iterator[Tensor]:
@@ -132,7 +132,7 @@ class Stage:
         return log
 
     def doubts(self, st:State, judged:list, log:dict) -> Iterator[Tensor]:
-        "The critic's loss, part by part"
+        "Yield the critic's loss, part by part"
         for o in judged:
             with autocast(st): loss = hinge_d(*(st.nets['critic'](x)[0] for x in (o.real, o.fake)))/len(judged)
             log['d'] = log['d'] + loss.detach()
@@ -150,7 +150,7 @@ def group_of(
     n:int, # samples that a process holds at a time
     most:int, # of a group
 ) -> int:
-    "Samples that roll among themselves: as many as divide `n`, up to `most`; 1 where a sample is alone"
+    "Count the samples that exchange motion: as many as divide `n`, up to `most`; 1 where a sample is alone"
     fit = [g for g in range(2, n + 1) if n % g == 0]
     return max((g for g in fit if g <= most), default=min(fit, default=1))
 
@@ -169,11 +169,11 @@ class PairStage(Stage):
                            group=self.group(st), labels=self.labels)
 
     def batches(self, st:State, clips:ClipSet, workers:int) -> Iterator[dict]:
-        "Batches from the state's step on"
+        "Yield batches from the state's step on"
         return iter(loader(self.pairs(st, clips), st.cfg.bs, st.step, st.cfg.steps, *st.shard, workers))
 
     def probe(self, st:State, clips:ClipSet, n:int=8) -> dict:
-        "A fixed batch of pairs to look at, the same in every run on these clips"
+        "Make a fixed batch of pairs to show, the same in every run on these clips"
         fixed = PairDataset(clips, st.cfg.size, second=False, seed=0, flip=0., group=2)
         return next(iter(loader(fixed, n, workers=0)))
 

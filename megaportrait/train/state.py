@@ -47,7 +47,7 @@ def new_state(
     rank:int = 0, # which process
     world:int = 1, # how many processes
 ) -> State:
-    "A run at step 0"
+    "Make a run at step 0"
     seed_everything(seed)
     nets = stage.place(nn.ModuleDict(stage.nets(cfg)), cfg, torch.device(device))
     opts = {k: optimiser(n, cfg, cfg.lr, cfg.lr_kernel) if k == 'model' else optimiser(n, cfg, cfg.lr_d)
@@ -65,7 +65,7 @@ def same_settings(
     old:dict, # what the run was made with, as `to_dict` gives it
     cfg:TrainCfg, # what it is to go on with
 ):
-    "Refuse to go on with other settings, by old and new value"
+    "Refuse to continue with other settings; name the old and new values"
     was = from_dict(old, type(cfg))
     pairs = {f.name: (getattr(was, f.name), getattr(cfg, f.name)) for f in fields(cfg) if f.name not in _FREE}
     if diff := [f'{k} was {a!r} and is {b!r} now' for k, (a, b) in pairs.items() if a != b]:
@@ -76,7 +76,7 @@ def save_checkpoint(
     path:str|Path, # last.pt
     st:State, # as it is
 ):
-    "Write a checkpoint, whole or not at all"
+    "Write a checkpoint, complete or not at all"
     d = dict(cfg=to_dict(st.cfg), step=st.step, seed=st.seed, nets=st.nets.state_dict(), ema=st.ema.state_dict(),
              opts={k: o.state_dict() for k, o in st.opts.items()})
     atomic_write(path, lambda p: torch.save(d, p))
@@ -120,7 +120,7 @@ _PATIENCE = timedelta(days=1)  # of a process with the others: one may render da
 def processes(
     device:str = '', # empty: the best at hand
 ) -> tuple[torch.device, int, int]: # device of this process, its rank, how many there are
-    "Where this process stands among those that `torchrun` started; alone otherwise"
+    "Return the place of this process among those that `torchrun` started; alone otherwise"
     state = PartialState(cpu=pick_device(device).type == 'cpu', timeout=_PATIENCE)
     return (state.device if state.num_processes > 1 else pick_device(device)), state.process_index, state.num_processes
 
@@ -128,7 +128,7 @@ def processes(
 def first_alone(
     device:str = '', # empty: the best at hand
 ) -> Iterator[None]:
-    "Within, the first process of every machine goes ahead, and the others find what it made"
+    "Let the first process of every machine go ahead inside the block; the others find its files"
     processes(device)
     with PartialState().local_main_process_first(): yield
 
@@ -151,7 +151,7 @@ def anywhere(
     flag:bool, # of this process
     st:State, # of this process
 ) -> bool: # the same on all processes
-    "Whether the flag is set on any process"
+    "Tell whether the flag is set on any process"
     if st.world == 1: return flag
     return bool(reduce(torch.tensor(float(flag), device=st.device), 'sum') > 0)
 
@@ -171,7 +171,7 @@ def share(
     cfg:TrainCfg, # `bs`, `micro`
     world:int = 1, # processes
 ) -> int: # samples
-    "What one process holds of a batch at a time; a batch that cannot be shared is refused"
+    "Return the part of a batch that one process holds at a time; refuse a batch that cannot be shared"
     local = cfg.bs//world
     if cfg.bs % world:
         near = f'{world*local} or {world*(local + 1)}' if local else f'{world}'

@@ -73,7 +73,7 @@ class Newest:
             self.clock.changed.notify_all()
 
     def take(self) -> tuple[float, np.ndarray]|None: # when it was taken, and the frame; None: there are no more
-        "The newest frame that was not taken yet; waits for it"
+        "Wait for the newest frame that was not taken yet, and return it"
         self.clock.wait(lambda: self.frame is not None or self.over)
         with self.clock.changed: frame, self.frame = self.frame, None
         if frame is None and self.error: raise self.error
@@ -104,7 +104,7 @@ def from_file(
     path:str|Path,
     clock:Clock,
 ) -> tuple[Callable, float]: # frames as `Newest` takes them, and frames per second
-    "A video at its own speed"
+    "Play a video at its own speed"
     video = read_video(path)
     def frames(stopped):
         start = clock.now()
@@ -119,7 +119,7 @@ def from_camera(
     clock:Clock,
     stack:ExitStack, # closes it
 ) -> tuple[Callable, float]: # frames as `Newest` takes them, and frames per second, as it says
-    "A camera"
+    "Read a camera"
     cv2 = _cv2()
     with quiet(): camera = cv2.VideoCapture(number)
     stack.callback(camera.release)
@@ -154,7 +154,7 @@ def keep_camera(
     folder:str|Path, # where the video is kept
     seconds:float = 5.,
 ) -> str|Path: # of the video
-    "What a camera sees, as a file"
+    "Record a camera to a file"
     if not str(what).startswith('camera '): return what
     number = str(what).removeprefix('camera ')
     if not number.isdecimal(): raise ValueError(f"'{what}': give a camera by its number; camera 0 is the first")
@@ -167,7 +167,7 @@ def caption(
     side:int, # px, of the result
     text:str,
 ) -> np.ndarray: # (side, side, 3) uint8
-    "A picture at the size of the screen, with a line below"
+    "Resize a picture to the screen, with a line of text below"
     im = Image.fromarray(x).resize((side, side), Image.BICUBIC)
     look = dict(anchor='lb', font_size=max(9, side/18), stroke_width=1, stroke_fill='black')
     ImageDraw.Draw(im).text((side/40, side - side/40), text, 'white', **look)

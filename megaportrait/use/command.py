@@ -47,18 +47,18 @@ def _sentence(e):
     return ' '.join(str(e).split()) or type(e).__name__
 
 def told(warning, category, *_, **__):
-    "A warning as a sentence, for `warnings.showwarning`"
+    "Format a warning as one sentence, for `warnings.showwarning`"
     print(f'megaportrait: {warning}', file=sys.stderr)
 
 def on_stop(
     do:Callable = signal.default_int_handler, # called as signal handlers are; without it KeyboardInterrupt is raised
 ):
-    "Make Ctrl-C, TERM and HUP one and the same; what the shell has switched off (nohup) stays off"
+    "Handle Ctrl-C, TERM and HUP alike; what the shell has switched off (nohup) stays off"
     for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(s) is not signal.SIG_IGN: signal.signal(s, do)
 
 def leave_at_once(*_):
-    "A handler for the first seconds: nothing is written yet, and loading libraries is not to be interrupted"
+    "Exit in the first seconds, when nothing is written yet and imports should not be interrupted"
     os.write(2, b'megaportrait: stopped\n')
     os._exit(130)
 
@@ -82,6 +82,6 @@ def main(
 def finish(
     code:int,
 ):
-    "Exit; after training in several processes past their teardown, see `train.run.leave`"
+    "Exit; after training in several processes skip their teardown, see `train.run.leave`"
     run = sys.modules.get('megaportrait.train.run')
     (run.leave if run else sys.exit)(code)

@@ -28,7 +28,7 @@ KNOBS = {'blink': .5, 'gaze right': 0., 'gaze up': 0., 'jaw': .3, 'smile': 0.} #
 def knob_labels(
     clip:Clip, # synthetic
 ) -> Tensor: # (T, 5) blink in [0, 1], gaze within the head in radians, jaw in [0, 1], smile in [-1, 1]
-    "What is true of each frame, in the order of `KNOBS`"
+    "Return the true labels of each frame, in the order of `KNOBS`"
     g = gaze_angles((P.split(clip.pose)[1].mT @ clip.labels('gaze')[..., None])[..., 0])
     return torch.cat([clip.labels('blink').mean(1, keepdim=True), g, clip.labels('expression')[:, :2]], 1)
 
@@ -51,7 +51,7 @@ def ridge(
     y:Tensor, # (N, K)
     weight:float = .1, # of the penalty, in mean variances of z
 ) -> tuple[Tensor, Tensor]: # W (Z, K) and b (K,), y about z W + b
-    "Linear regression with small weights"
+    "Fit a linear regression with small weights"
     a, mean = z - z.mean(0), y.mean(0)
     penalty = weight*len(z)*a.var(0).mean()*torch.eye(z.shape[1])
     W = torch.linalg.solve(a.T @ a + penalty, a.T @ (y - mean))
@@ -61,7 +61,7 @@ def within(
     x:Tensor, # (N, ...)
     who:Tensor, # (N,) 0, 1, …
 ) -> Tensor: # (N, ...)
-    "The difference from each person's own mean"
+    "Subtract each person's own mean"
     mean = x.new_zeros(int(who.max()) + 1, *x.shape[1:]).index_add(0, who, x)/torch.bincount(who)[:, None]
     return x - mean[who]
 
@@ -70,7 +70,7 @@ def patterns(
     y:Tensor, # (N, K)
     who:Tensor, # (N,)
 ) -> Tensor: # (K, Z)
-    "How z changes with each label while the others stay, within people"
+    "Fit the change of z with each label while the others stay, within people"
     return torch.linalg.lstsq(within(y, who), within(z, who)).solution
 
 # %% ../../nbs/use/09_directions.ipynb #7c5b03b6
@@ -121,7 +121,7 @@ def _read_directions(path):
 def known_directions(
     model:BaseModel,
 ) -> Directions:
-    "`_find_directions`, found once for these weights and kept"
+    "Return `_find_directions` for these weights, found once and cached"
     path = cache_dir()/'directions'/f'{_weights_digest(model)}.safetensors'
     if kept := _read_directions(path): return kept
     d = _find_directions(model)

@@ -112,7 +112,7 @@ class _ByDirections:
 def open_editable(
     name:str, # a run folder, or the name of weights that the repository ships
 ) -> nn.Module: # a base model, or one that is driven by landmarks
-    "A model that sliders can move"
+    "Open a model that sliders can move"
     model = load(name)
     return model if carries(model) else open_base(name)
 
@@ -120,5 +120,5 @@ def edits_of(
     model:nn.Module, # of `open_editable`
     avatar, # what it made of a source
 ) -> _ByLandmarks|_ByDirections:
-    "How this model is edited"
+    "Return the functions that edit this model"
     return (_ByLandmarks if wants_landmarks(model) else _ByDirections)(model, avatar)

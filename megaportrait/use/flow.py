@@ -60,7 +60,7 @@ def look_along(
     way:str='to driver', # which warp is looked at, one of `WAYS`
     part:str='both', # of that warp, one of `PARTS`
 ) -> View:
-    "Drive the source, and keep what is on the way (Eq. 1)"
+    "Drive the source, and keep the intermediate results (Eq. 1)"
     model, src, out = pair.model, pair.src, way == 'to driver'
     part_s, part_d = ('both', part) if out else (part, 'both')
     z = pair.z_s.lerp(pair.z_d, edit.strength)
@@ -76,7 +76,7 @@ def look_along(
 def displacement(
     grid:Tensor, # (D, H, W, 3)
 ) -> dict: # mean, max, x, y, z in voxels (the last three means of the absolute value), outside
-    "How far a warp reaches, and the share of voxels that look out of the volume"
+    "Measure how far a warp reaches, and the share of voxels that look outside the volume"
     D, H, W, _ = grid.shape
     d = (grid - identity_grid((D, H, W), grid.device)[0])*grid.new_tensor([W, H, D])/2
     far, axes = d.norm(dim=-1), d.abs().mean((0, 1, 2))
@@ -89,7 +89,7 @@ def true_frame(
     pair:Pair,
     edit:Edit, # pose and strength
 ) -> Frames|None: # one frame; None where a portrait is not synthetic
-    "The source's person doing what the edit says"
+    "Render the source's person with the motion of the edit"
     a, b = pair.source.motion, pair.driver.motion
     if a is None or b is None: return None
     low = torch.tensor([0., -1, -1, 0, -1])  # the jaw cannot be more than shut, nor a pucker less than none
@@ -104,13 +104,13 @@ def travel(
     view:View,
     points:Tensor, # (1, N, 3) before the driver's camera
 ) -> Tensor: # (1, N, 3) in the source's camera
-    "Where the model looks for what it shows at some points: one warp after the other"
+    "Map points of the output through both warps to where the model looks for them"
     return follow_points(view.w_s2c, view.w_c2d, points)
 
 def true_motion(
     pair:Pair,
     truth:Frames,
 ) -> tuple[Tensor, Tensor]: # (1, N, 3) before the driver's camera, and the same in the source's
-    "The landmarks that can be seen in the true picture, and where they come from"
+    "Find the landmarks that are visible in the true picture, and their origin"
     seen = visible(truth.landmarks, truth.depth)[0]
     return truth.landmarks[:, seen], pair.truth_s.landmarks[:, seen]

@@ -77,7 +77,7 @@ class Explorer:
         self.open()
 
     def turn(self, _=None):
-        "Bring the field that the mouse turns, or take it away"
+        "Add the field that the mouse rotates, or remove it"
         try: self.table = Turntable() if self.mouse.value else None
         except ImportError as e:
             self.tell(e)
@@ -86,7 +86,7 @@ class Explorer:
         self.draw()
 
     def tell(self, what):
-        "A sentence beside the names"
+        "Show a sentence beside the names"
         self.message.value = f'<span style="color:#b00">{html.escape(str(what), quote=False)}</span>'
 
     def open(self, _=None):

@@ -35,14 +35,14 @@ def flow_colour(
     v:Tensor, # (..., 2 or 3) offsets
     top:float, # length that has the full colour
 ) -> Tensor: # (..., 3) RGB in [0, 1], white where nothing moves
-    "Directions in the picture as hues"
+    "Show directions in the picture as hues"
     turn = torch.atan2(v[..., 1], v[..., 0])[..., None] - v.new_tensor([0., 2, 4])*math.pi/3
     return 1 - (v[..., :2].norm(dim=-1, keepdim=True)/top).clamp(max=1)*(.5 - .5*turn.cos())
 
 def wheel(
     side:int, # px
 ) -> Tensor: # (3, side, side) RGB in [0, 1]
-    "The legend: what colour an arrow from the middle to each point has"
+    "Draw the legend: the colour of an arrow from the middle to each point"
     y, x = torch.meshgrid(*[torch.linspace(-1, 1, side)]*2, indexing='ij')
     inside = x.square() + y.square() <= 1
     return torch.where(inside, flow_colour(torch.stack([x, y], -1), 1.).movedim(-1, 0), 1.)
@@ -55,7 +55,7 @@ def draw_arrows(
     colours:Tensor, # (N, 3) RGB in [0, 1]
     width:int = 2, # px
 ):
-    "Arrows from `a` to `b`"
+    "Draw arrows from `a` to `b`"
     u = F.normalize(b - a, dim=-1)
     n, head = u.flip(-1)*u.new_tensor([-1, 1]), ((b - a).norm(dim=-1, keepdim=True)*.5).clamp(max=4.*width)
     tips = torch.stack([b, b - u*head + n*head*.45, b - u*head - n*head*.45], 1).flatten(1).tolist()
@@ -74,7 +74,7 @@ def show_arrows(
     back:Image.Image, # what lies under them
     side:int = SIDE, # px
 ) -> Image.Image:
-    "A slice of a flow, at most 16 arrows along an edge"
+    "Show a slice of a flow, at most 16 arrows along an edge"
     step, s = math.ceil(max(field.shape[:2])/16), side*FINE
     H, W, _ = field.shape
     p = identity_grid((1, H, W))[0, 0, step//2::step, step//2::step, :2].flatten(0, 1)
@@ -112,7 +112,7 @@ def show_cube(
     show:Show,
     size:tuple = (358, 372), # (w, h) px
 ) -> Image.Image:
-    "All of a flow, from where one likes"
+    "Show all of a flow as arrows in a cube, from any side"
     size = tuple(o*FINE for o in size)
     at = partial(_project, turn=show.turn, tilt=show.tilt, size=size)
     p, f = _pick_arrows(field, show.arrows)
@@ -139,7 +139,7 @@ def _axes(d, at):
 def font(
     size:int, # px
 ) -> ImageFont.ImageFont:
-    "The font of all labels"
+    "Load the font of all labels"
     return ImageFont.load_default(size)
 
 # %% ../../nbs/use/12_flow_pictures.ipynb #797c7052

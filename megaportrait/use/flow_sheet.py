@@ -72,7 +72,7 @@ def truth_panels(
     view:View,
     wanted:bool=True, # it takes longest
 ) -> tuple: # two pictures, and the end-point errors of the model and of no motion in px
-    "What the source's person truly looks like, and how its landmarks truly move (green) and in the model (orange)"
+    "Draw the true picture of the source's person, and the motion of its landmarks, true (green) and model (orange)"
     truth = true_frame(pair, edit) if wanted else None
     if truth is None:
         why = ('known of synthetic', 'people only') if wanted else ('not asked for',)
@@ -107,7 +107,7 @@ GAP, HEAD = 6, 20 # px between panels, and of their titles
 def paste_panels(
     panels:list, # row, column, title and picture of each
 ) -> Image.Image:
-    "Panels on one sheet"
+    "Paste panels on one sheet"
     at = lambda r, c: (GAP + c*(SIDE + GAP), HEAD + r*(SIDE + HEAD))
     sheet = Image.new('RGB', (at(0, 5)[0], at(3, 0)[1] - HEAD + GAP), (238, 238, 238))
     d = ImageDraw.Draw(sheet)
@@ -121,7 +121,7 @@ def shown_field(
     view:View,
     show:Show,
 ) -> Tensor: # (D, H, W, 3)
-    "Offsets, or positions"
+    "Return offsets, or positions"
     return view.grid - identity_grid(view.grid.shape[:3])[0]*show.offsets
 
 def draw_sheet(
@@ -130,7 +130,7 @@ def draw_sheet(
     show:Show,
     true:tuple, # what `truth_panels` gave
 ) -> Image.Image:
-    "Source, driver, output and truth; below them the warp that is shown"
+    "Draw source, driver, output and truth, and below them the selected warp"
     (picture, motion, errors), z = true, show.slice
     field = shown_field(view, show)
     before, after = _feature_panels(pair, view, z)

@@ -29,7 +29,7 @@ from .source import open_source, Source, to_pictures, to_tensor
 def best_model(
     source:str|Path, # a photo, a video, a clip folder, or 'person NAME'
 ) -> str:
-    "The shipped model that is taken where none is named: `tiny-hr` has learned synthetic people, `carrier` moves any"
+    "Name the default shipped model: `tiny-hr` was trained on synthetic people, `carrier` moves any"
     meta = Path(source)/'meta.json'
     made = str(source).startswith('person ') or (meta.is_file() and load_json(meta).get('source') == 'synthetic')
     return 'tiny-hr' if made else 'carrier'
@@ -40,32 +40,32 @@ class Animator(Protocol):
     in_size:int      # side of the crops that it sees, px
     out_size:int     # side of the pictures that it paints, px
     needs_photo:bool # whether an avatar is made of a photograph; else it is called by its name
-    def avatar(self, *source): "What driving needs of a source: `avatar(x_s, pose_s)`, or `avatar(name)`"
-    def drive(self, avatar, x_d, pose_d) -> Tensor: "The source with the motion of the driver's crops"
+    def avatar(self, *source): "Compute what driving needs of a source: `avatar(x_s, pose_s)`, or `avatar(name)`"
+    def drive(self, avatar, x_d, pose_d) -> Tensor: "Paint the source with the motion of the driver's crops"
 
 def wants_landmarks(
     model:Animator,
 ) -> bool:
-    "Whether it is given landmarks: `avatar(x, pose, marks)`, `follow(avatar, marks, pose)`, `drive(a, x, pose, marks)`"
+    "Tell whether it takes landmarks: `avatar(x, pose, marks)`, `follow(...)`, `drive(a, x, pose, marks)`"
     return getattr(model, 'needs_landmarks', False)
 
 def carries(
     model:Animator,
 ) -> bool:
-    "Whether it moves the photograph itself, and so keeps background and landmarks"
+    "Tell whether it moves the photograph itself, and so keeps background and landmarks"
     return isinstance(model, Carrier)
 
 def few_shot(
     model:Animator,
 ) -> bool:
-    "Whether its avatar is made of one photograph or several, of the person alone"
+    "Tell whether its avatar is made of one photograph or several, of the person alone"
     return isinstance(model, FewShot)
 
 def open_animator(
     model:str|Path|torch.nn.Module, # a run folder, a name of shipped weights, or a model
     device:str|torch.device='', # empty: the best at hand
 ) -> Animator: # on the device
-    "Open a model by its name or folder, or return it as it is"
+    "Open a model by its name or folder, or return it unchanged"
     net = load(model) if isinstance(model, (str, Path)) else model
     if not isinstance(net, Animator):
         raise ValueError(f'{type(net).__name__} is not a model that can be driven; '
@@ -99,7 +99,7 @@ class Puppet:
 
     @property
     def still(self) -> np.ndarray: # (S, S, 3) uint8
-        "What to show before there is a frame: the source's crop"
+        "Return the picture to show before there is a frame: the source's crop"
         return crop(self.source.picture, self.source.box, self.in_size)
 
     @torch.no_grad()

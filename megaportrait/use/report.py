@@ -59,18 +59,18 @@ class Evaluation:
         return f'{self.name}: stage {self.net.cfg.stage}, {self.size} px, {self.weights/1e6:.1f} M weights; {of}'
 
     def large(self, row:list):
-        "Small pictures at least 128 px large"
+        "Enlarge small pictures to at least 128 px"
         return F.interpolate(torch.stack(row), scale_factor=max(1, 128//self.size), mode='nearest')
 
     def keep(self, name:str, rows:list):
-        "Rows of pictures as a file"
+        "Save rows of pictures as a file"
         save_grid(self.out/f'{name}.jpg', [self.large(o) for o in rows])
 
 # %% ../../nbs/use/18_report.ipynb #873302ed
 def reenact_self(
     r:Evaluation,
 ) -> Reenacted|None: # None of a student, who is driven by others only
-    "Held-out people who drive their own first frames"
+    "Measure held-out people who drive their own first frames"
     if r.student: return None
     r.results['self'] = reenact_clips(r.net, list_self(r.unseen, r.pairs), r.unseen, r.unseen, r.size)
     return r.results['self']
@@ -87,7 +87,7 @@ def _known_people(r):
 def reenact_cross(
     r:Evaluation,
 ) -> Reenacted:
-    "Held-out people driven by others; a student's people driven by held-out ones"
+    "Measure held-out people driven by others; a student's people driven by held-out ones"
     if r.student:
         people = _known_people(r)
         listed = list_cross(people, r.unseen, r.pairs, r.seed)
@@ -108,7 +108,7 @@ def reenact_cross(
 def means_table(
     result:Reenacted,
 ) -> str: # markdown
-    "Means of a protocol, beside the copies"
+    "Make a table of the means of a protocol, beside the copies"
     titles = {'': 'model', '_copy_source': 'copy of the source', '_copy_driver': 'copy of the driver',
               '_truth': 'true picture'}
     shown = [(end, titles[end], m) for end, m in result.values.items()]
@@ -123,7 +123,7 @@ def keep_extremes(
     r:Evaluation,
     name:str, # 'self' or 'cross'
 ) -> tuple[list, list, list]: # rows of pictures, titles over the columns, labels beside the rows
-    "Best, middle and worst pairs by PSNR on the face region, else by identity similarity; also into a file"
+    "Show best, middle and worst pairs by PSNR on the face region, else by identity similarity; save them"
     result = r.results[name]
     key = 'own_csim' if result.pairs.truth is None else 'psnr_face'
     rows, labels = rows_of(result, extremes(result.values[''][key]))
@@ -147,7 +147,7 @@ def _six(): return cross_people(6, 1), sample_drivers(10**6 + 2, 6), sample_driv
 def example_pictures(
     r:Evaluation, # not of a student
 ) -> tuple[list, list]: # rows of pictures, labels
-    "People whom nobody chose, driven by others; also into a file"
+    "Show people not selected by hand, driven by others; save them"
     p, x = _driven(r, *_six())
     rows = [list(o) for o in (p.x_s, p.x_d, x, p.truth)]
     r.keep('examples', rows)
@@ -156,7 +156,7 @@ def example_pictures(
 def blink_pictures(
     r:Evaluation, # not of a student
 ) -> tuple[list, list]: # rows of pictures, labels
-    "The same driver with open and with shut eyes; also into a file"
+    "Show the same driver with open and with shut eyes; save the pictures"
     names, m_s, m_d = _six()
     ahead = replace(m_d, yaw=.4*m_d.yaw, pitch=.4*m_d.pitch)
     blinking = lambda blink: replace(ahead, blink=torch.full((6, 2), blink))
@@ -188,7 +188,7 @@ def one_drives_all(
     frames:int=48,
     fps:int=12,
 ) -> list: # of each frame two rows: driver and truths, then outputs
-    "One driver, several people, each from a single frame; also into video.webp"
+    "Show one driver and several people, each from a single frame; save video.webp"
     sheets = list(_sheets(r, *((2, 2) if r.quick else (n, frames)), fps))
     save_moving(r.out/'video.webp', sheets, fps)
     return sheets
@@ -209,7 +209,7 @@ def labelled_strip(
     frames:int=36,
     fps:int=12,
 ) -> list: # of each frame the picture (3, H, W)
-    "One pair, source, driver, output and truth, with its labels; also into strip.webp"
+    "Show one pair, source, driver, output and truth, with labels; save strip.webp"
     (who, *_), (by, *_) = cross_people(1, 5)
     frames = 2 if r.quick else frames
     motion = sample_motion(by, frames, fps)
@@ -227,7 +227,7 @@ def labelled_strip(
 def flicker_of(
     r:Evaluation,
 ) -> str: # a sentence
-    "Flicker of the model's videos"
+    "Measure the flicker of the model's videos"
     few = dict(n=1, frames=3) if r.quick else {}
     if r.student: videos = []
     else: videos = clip_videos(r.unseen, r.size, **few) if r.data else synthetic_videos(r.size, seed=r.seed, **few)
@@ -239,7 +239,7 @@ def flicker_of(
 def leakage_table(
     r:Evaluation, # not of a student
 ) -> str: # markdown
-    "What linear probes read from z and e_s"
+    "Make a table of what linear probes read from z and e_s"
     probes = measure_leakage(r.net, r.seed, **(dict(n_people=4, n_frames=3) if r.quick else {}))
     r.numbers |= probes
     what = dict(identity='identity', pose='pose', jaw='jaw', eyelids='lids')
@@ -253,7 +253,7 @@ def leakage_table(
 def save_report(
     r:Evaluation,
 ) -> dict: # facts and numbers
-    "metrics.json and pairs.json"
+    "Write metrics.json and pairs.json"
     for name, found in r.results.items(): r.numbers |= pair_summary(found, name)
     facts = dict(model=r.name, stage=r.net.cfg.stage, data=Path(r.data).name if r.data else 'synthetic', size=r.size,
                  split=r.unseen.split, pairs=r.pairs, seed=r.seed, steps=r.net.cfg.steps, parameters=r.weights)

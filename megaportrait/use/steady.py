@@ -28,7 +28,7 @@ def nearest_frame(
     pose_s:Tensor, # (4, 4)
     poses:Tensor,  # (T, 4, 4)
 ) -> int:
-    "The driving frame whose head is turned most like the source's: a good reference for relative motion"
+    "Find the driving frame with the pose most like the source's: a good reference for relative motion"
     return int(P.geodesic(P.split(poses)[1], P.split(pose_s)[1]).argmin())
 
 # %% ../../nbs/use/02_steady.ipynb #0d2e6c89
@@ -71,7 +71,7 @@ def z_spread(
     model, # a base or enhanced model, or whatever has its `motion` and `in_size`
     device:torch.device='cpu',
 ) -> Tensor: # (Z,)
-    "How z differs from face to face: its standard deviation over the first frames of the synthetic training clips"
+    "Compute the standard deviation of z over the first frames of the synthetic training clips"
     clips = ClipSet(data_dir()/'synthetic', 'train').clips
     z = [model.motion(c.frame(0, model.in_size)[None].to(device)/255, c.pose[:1].to(device)) for c in clips]
     return torch.cat(z).std(0)
@@ -88,5 +88,5 @@ def steady_pose(
 def jitter(
     x:Tensor, # (T, ...)
 ) -> float: # per frame squared
-    "How much a signal shakes: root mean square of its second differences"
+    "Measure the jitter of a signal: root mean square of its second differences"
     return (x[2:] - 2*x[1:-1] + x[:-2]).square().mean().sqrt().item()

@@ -86,7 +86,7 @@ class Page:
         return W.HBox([W.VBox(o, layout=column) for o in columns], layout=W.Layout(flex_flow='row wrap'))
 
     def rest(self, busy:bool):
-        "While a video is recorded, only `stop` can be pressed"
+        "Disable everything but `stop` while a video is recorded"
         single = self.frame, self.background, self.colour, self.paste, self.frontal, self.reset
         drops = [o for box in self.ups.values() for o in getattr(box, 'children', ())]
         for o in (*single, *drops, *(o for d in (self.names, self.edits, self.rec) for o in d.values())):
@@ -94,7 +94,7 @@ class Page:
         self.rec['stop'].disabled = not busy
 
     def edit(self) -> Edit:
-        "What the sliders say"
+        "Return the edit that the sliders define"
         return Edit(**{k: o.value for k, o in self.edits.items()})
 
     def _ipython_display_(self):

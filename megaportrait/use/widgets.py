@@ -50,7 +50,7 @@ def edit_slider(
 def few_threads(
     size:int, # side of the model's pictures, px
 ) -> AbstractContextManager:
-    "One thread for a small model, as many as there are for others"
+    "Use one thread for a small model, as many as there are for others"
     return threads_of(1 if size <= 128 else 0)
 
 def jpeg(
@@ -102,7 +102,7 @@ def drop_box(
     kind:str, # 'image' or 'video'
     got:Callable, # called with name, type, size and content of a file
 ):
-    "Where a file is dropped or chosen; a sentence where that cannot be shown"
+    "Make a field where a file is dropped or chosen; a sentence where that cannot be shown"
     import ipywidgets as W
     try: from ipyvuetify.extra import FileInput
     except ImportError:
@@ -118,7 +118,7 @@ def keep_upload(
     folder:Path, # where to
     kind:str, # 'image' or 'video'
 ) -> Path:
-    "A file from the browser, known to be what it should be"
+    "Save a file from the browser after checking its size and type"
     name, data = Path(item['name'].replace('\\', '/')).name, bytes(item['content'])
     if item['size'] > _LARGEST*1e6:
         raise ValueError(f"{name} has {item['size']/1e6:.0f} MB, but at most {_LARGEST} pass through a browser; "

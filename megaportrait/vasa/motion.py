@@ -37,7 +37,7 @@ class Denoiser(nn.Module):
             self.register_buffer(name, torch.ones(k) if name.endswith('std') else torch.zeros(k))
 
     def condition(self, t:Tensor, wish:Tensor, has:Tensor) -> Tensor: # (B, d)
-        "Step and what is asked for"
+        "Embed the step and the conditions"
         c = self.step(step_waves(t, self.cfg.width))
         for j, (f, w) in enumerate(zip(self.asked, wish.split(_ASKED, 1))):
             c = c + torch.where(has[:, _GAZE + j, None], f(w), self.unasked[j])
@@ -75,7 +75,7 @@ def normal_mel(
     net:Denoiser,
     mel:Tensor, # (n, 128) of one sound
 ) -> Tensor: # (n, 128)
-    "Log-mel as the network wants it: mostly without the mean of this sound, which is the voice and the microphone"
+    "Normalise log-mel for the network, mostly by the mean of this sound, which is voice and microphone"
     return (mel - .7*mel.mean(0) - .3*net.mel_mean)/net.mel_std
 
 def _window(net, mel, past, wish, has, noise, steps, guide):
@@ -101,7 +101,7 @@ def chain(
     asked:Sequence = (True, True, True), # whether gaze, nearness and mood are wished for
     remember:bool = True, # whether a window sees the one before
 ) -> Tensor: # (B, n, 21) see `CONTROLS`
-    "Motion for sounds of one length"
+    "Make motion for sounds of one length"
     (B, n, _), K, W = mel.shape, net.cfg.past, net.cfg.window
     g, out, past = torch.Generator().manual_seed(seed), [], mel.new_zeros(B, K, len(CONTROLS))
     mel = F.pad(mel, (0, 0, K, W))
@@ -118,7 +118,7 @@ def motion_of(
     wish:Tensor, # (4,) see `CONDITIONS`
     **how, # of `chain`
 ) -> Tensor: # (T, 21) see `CONTROLS`
-    "What somebody does who says this"
+    "Make the motion of a person who says this"
     n = int(len(sound)/RATE*net.cfg.fps)
     if n < 1: raise ValueError(f'the sound lasts {len(sound)/RATE:.3f} s, less than one frame; give more')
     mel = normal_mel(net, log_mel(sound, n, net.cfg.fps).to(net.x_std))

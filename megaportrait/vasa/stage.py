@@ -45,7 +45,7 @@ def talking_takes(
     takes:int = 1, # of each
     rough:bool = False, # whether sounds get noise and other loudness
 ) -> list: # of `_Take`
-    "Speech, acted"
+    "Make takes of speech with motion"
     return [_take(c, f'take {k} {i}', fps, rough) for k in range(takes) for i, c in enumerate(spoken)]
 
 # %% ../../nbs/vasa/02_stage.ipynb #4f482fa6
@@ -68,7 +68,7 @@ class VasaStage(Stage):
     ): self.unseen = unseen or []
 
     def open(self, data:list) -> list:
-        "Takes that are long enough"
+        "Keep the takes that are long enough"
         self.takes = [t for t in data if len(t.x) >= 60]
         return self.takes
 
@@ -81,11 +81,11 @@ class VasaStage(Stage):
         return dict(model=net)
 
     def normal(self, net:Denoiser, takes:list) -> list:
-        "Takes as the network sees them"
+        "Normalise takes for the network"
         return [_Take(normal_mel(net, t.mel), (t.x - net.x_mean)/net.x_std, t.wish) for t in takes]
 
     def batches(self, st:State, data:list, workers:int) -> Iterator[dict]:
-        "Windows from the state's step on"
+        "Yield windows from the state's step on"
         cfg, n, step = st.cfg, st.cfg.bs//st.world, st.step
         takes = self.normal(st.nets['model'].cpu(), data)
         st.nets['model'].to(st.device)
@@ -114,7 +114,7 @@ class VasaStage(Stage):
         return Losses(dict(motion=mean(off), velocity=mean(speed), join=mean(speed[:, 0]*has[:, PAST, None])))
 
     def probe(self, st:State, data:list) -> dict:
-        "The beginning of a few takes"
+        "Take the beginning of a few takes"
         net, n = st.nets['model'].cpu(), 100
         some = [t for t in data if len(t.x) >= n][:3]
         mel, wish = torch.stack([normal_mel(net, t.mel)[:n] for t in some]), torch.stack([t.wish for t in some])
@@ -122,7 +122,7 @@ class VasaStage(Stage):
         return dict(mel=mel.to(st.device), x=torch.stack([t.x[:n] for t in some]), wish=wish.to(st.device))
 
     def picture(self, st:State, probe:dict) -> list: # rows of images
-        "Controls over time, as brightness: truth above, what is made below"
+        "Show controls over time, as brightness: truth above, output below"
         net = st.ema
         grey = lambda x: (((x.cpu() - net.x_mean.cpu())/net.x_std.cpu()).mT/6 + .5).clamp(0, 1)
         show = lambda x: F.interpolate(grey(x)[None, None], (84, 200))[0].expand(3, -1, -1)
@@ -168,7 +168,7 @@ def measure_talk(
     spoken:list, # of `Spoken`
     **how, # of `chain`
 ) -> dict: # name to number
-    "Motion from sound, beside the truth and beside controls"
+    "Measure motion from sound, beside the truth and beside controls"
     fps, takes = net.cfg.fps, talking_takes(spoken, net.cfg.fps)
     n = min(len(t.x) for t in takes)
     true, wish = [t.x[:n] for t in takes], torch.stack([t.wish for t in takes]).to(net.x_std)
@@ -196,7 +196,7 @@ def load_talker(
     folder:str|Path, # run folder, or name of weights that the repository ships
     device:str|torch.device = 'cpu',
 ) -> Denoiser:
-    "A trained motion transformer"
+    "Load a trained motion transformer"
     return open_model(folder, VasaCfg, Denoiser, device).requires_grad_(False)
 
 def _check(cfg:VasaCfg, data:str|Path, *, pairs:int):
@@ -213,7 +213,7 @@ def train_talk(
     clips:int|None = None, # how many to learn from; None: all
     **go, # seed, device, resume, workers, progress: as of chapter *The loop*
 ) -> dict: # the numbers of metrics.json; empty on other processes than the first
-    "A talker from speech to held-out numbers"
+    "Train a talker, from speech to held-out numbers"
     spoken, unseen = read_speech('train', data)[:clips], read_speech('eval', data)
     takes = talking_takes(spoken, cfg.fps, cfg.takes, rough=True)
     return train_stage(VasaStage(unseen), cfg, takes, run, pairs=pairs, **({'resume': True} | go))
