@@ -23,7 +23,7 @@ def read_log(
         try: o = json.loads(line)
         except json.JSONDecodeError as e:
             if i == len(lines): break
-            raise ValueError(f"{path}, line {i} is not JSON: {e}") from None
+            raise ValueError(f"{path}, line {i} is not JSON ({e}); delete that line") from None
         while out and "step" in o and out[-1].get("step", -1) >= o["step"]: out.pop()
         out.append(o)
     return out

@@ -27,11 +27,11 @@ def save_net(
     kind:str, # what it is: 'pose', 'face', 'gaze'
     cfg:TrainCfg, # it was built from
 ):
-    "Keep a network for use: half precision, its configuration in the header"
+    "Save a network for use: half precision, its configuration in the header"
     sd = {k: v.detach().cpu().to(torch.float16 if v.is_floating_point() else v.dtype).contiguous()
           for k, v in net.state_dict().items()}
     if bad := [k for k, v in sd.items() if v.is_floating_point() and not v.isfinite().all()]:
-        raise ValueError(f'{bad[0]} does not fit half precision or is no number; nothing was written to {path}')
+        raise ValueError(f'{bad[0]} overflows half precision or is not finite; nothing was written to {path}')
     atomic_write(path, lambda p: save_file(sd, p, dict(kind=kind, cfg=json.dumps(to_dict(cfg), sort_keys=True))))
 
 def _read_header(
@@ -43,7 +43,7 @@ def _read_header(
     except SafetensorError as e:
         raise ValueError(f'{path} is truncated or damaged ({e}); restore it, or train it again') from e
     if not {'kind', 'cfg'} <= set(m):
-        raise ValueError(f'{path} does not say what it is; a label network is written by its train notebook')
+        raise ValueError(f'{path} has no header of a label network; write it with its train notebook')
     return dict(kind=m['kind'], cfg=SimpleNamespace(**{k: tuples(v) for k, v in json.loads(m['cfg']).items()}))
 
 def _open_net(
@@ -54,7 +54,7 @@ def _open_net(
 ) -> nn.Module: # frozen, in eval mode
     "The network in a file, every key and shape checked"
     h = _read_header(path)
-    if h['kind'] != kind: raise ValueError(f"{path} holds a network of kind '{h['kind']}', not '{kind}'")
+    if h['kind'] != kind: raise ValueError(f"{path} is of kind '{h['kind']}', not '{kind}'; give another file")
     with torch.random.fork_rng(devices=[]): net = make(h['cfg'])
     net.load_state_dict(check_form(read_tensors(path), shapes_of(net), path))
     return net.to(device).eval().requires_grad_(False)
@@ -89,7 +89,7 @@ def card(
     bars:dict, # name of a number to (what it must be, whether smaller is better)
     limits:str, # where it ends, in a sentence or two
 ) -> str: # markdown
-    "The page that goes with a file"
+    "Write the page that accompanies a file"
     n = sum(p.numel() for p in net.parameters())
     met = lambda k, bar, smaller: all(k in m and (m[k] <= bar if smaller else m[k] >= bar) for m in metrics)
     missed = [k for k, bar in bars.items() if not met(k, *bar)]
@@ -122,7 +122,7 @@ def save_model(
     cfg:TrainCfg|None = None, # default: the model's own
     half:bool = False, # half precision, as weights are shipped
 ):
-    "Keep a model for use; a pose network has its own file"
+    "Save a model for use; a pose network has its own file"
     kept = lambda v: v.half() if half and v.is_floating_point() else v
     weights = {k: kept(v.detach().cpu()).contiguous() for k, v in model.state_dict().items()
                if not k.startswith('pose_net.')}
@@ -133,7 +133,7 @@ def save_model(
 def on_hub(
     name:str|Path,
 ) -> bool:
-    "Whether a name can be one of the Hugging Face Hub, OWNER/NAME; runs/NAME is a run folder"
+    "Tell whether a name can be one of the Hugging Face Hub, OWNER/NAME; runs/NAME is a run folder"
     return re.fullmatch(r'(?!runs/)[\w-][\w.-]*/[\w.-]+', str(name)) is not None
 
 def _from_hub(name):
@@ -186,16 +186,16 @@ def _load_weights(
 def read_settings(
     folder:str|Path, # of a model
 ) -> dict: # of a configuration
-    "What config.json says"
+    "Read config.json"
     d = load_json(path := Path(folder)/'config.json')
     if isinstance(d, dict): return d
-    raise ValueError(f'{path}: a configuration is names and values, and this is {str(d)[:40]}; restore it')
+    raise ValueError(f'{path}: a configuration has fields and values, but this is {str(d)[:40]}; restore it')
 
 def read_config(
     folder:str|Path, # of a model
     kind:type, # of its configuration
 ) -> TrainCfg: # of that kind
-    "The configuration of a model; what is wrong with it is said with the file"
+    "Read the configuration of a model; errors name the file"
     try: return from_dict(read_settings(folder), kind)
     except (ValueError, TypeError) as e:
         path = str(Path(folder)/'config.json')
@@ -214,6 +214,6 @@ def open_model(
         with torch.random.fork_rng(devices=[]): model = make(cfg)
     except (RuntimeError, ArithmeticError, TypeError, IndexError, MemoryError) as e:
         said = ' '.join(str(e).split())[:120]
-        raise ValueError(f'{folder}/config.json: no network can be built of it ({said}); restore it') from e
+        raise ValueError(f'{folder}/config.json: no network can be built from it ({said}); restore it') from e
     _load_weights(model, folder/'model.safetensors')
     return model.to(device).eval()

@@ -136,7 +136,7 @@ def checker(
     grid:Tensor, # (..., 3) or (..., 2): where to look, xyz or xy in [-1, 1]
     cells:int = 8, # squares along an edge
 ) -> Tensor: # (3, ...) colours in [0, 1]
-    "A checkerboard seen through `grid`: orange in front, blue behind, grey outside"
+    "Draw a checkerboard seen through `grid`: orange in front, blue behind, grey outside"
     x, y = grid[..., 0], grid[..., 1]
     z = grid[..., 2] if grid.shape[-1] == 3 else torch.zeros_like(x)
     odd = ((x+1)*cells/2).floor() + ((y+1)*cells/2).floor()
@@ -178,7 +178,7 @@ def show_quiver(
     arrows:int = 20, # along the longer side, at most
     size:float = 3.6, # inches of the longer side
 ) -> Figure:
-    "A slice of a flow as arrows from each voxel to where it looks; the colour is the offset in depth"
+    "Show a slice of a flow as arrows from each voxel to where it looks; the colour is the offset in depth"
     f = flow.detach().float().cpu()
     if f.ndim == 5 and len(f) == 1: f = f[0]
     if f.ndim == 4: f = f[f.shape[0]//2 if z is None else z]
@@ -229,7 +229,7 @@ def show_saved(
     path:str|Path, # of a picture
     width:int = 640, # px on the page, at most
 ):
-    "A picture from a file inside the page, small enough to stay there"
+    "Show a picture from a file, embedded in the page"
     from IPython.display import Image as Shown
     with Image.open(path) as img:
         img.thumbnail((width, img.height))
@@ -244,7 +244,7 @@ def save_moving(
     fps:float = 12, # frames per second
     gap:int = 2, # white pixels between images
 ) -> Path:
-    "Save contact sheets as one picture that moves, again and again"
+    "Save contact sheets as one looping animated picture"
     first, *rest = [Image.fromarray(_contact_sheet(o, gap)) for o in sheets]
     atomic_write(path, lambda p: first.save(p, save_all=True, append_images=rest, duration=round(1000/fps), loop=0,
                                             quality=75, method=4))
@@ -269,7 +269,7 @@ def show_video(
     width:int|None = None, # px on the page; the video's own by default
     max_kb:int = 300, # a larger file stays outside of the page
 ):
-    "A video inside the page, or its still and where to find it"
+    "Embed a video in the page, or its still and the name of the file"
     from IPython.display import HTML
     still, w = _still(path)
     kb = Path(path).stat().st_size/1024

@@ -39,12 +39,12 @@ class FewShot(nn.Module):
         pose_s:Tensor, # (K, 4, 4) not looked at
         marks_s:Tensor|None = None, # (K, 478, 3) crop coordinates
     ) -> Tensor: # (1, R) psi
-        "Remember somebody"
-        if marks_s is None: raise ValueError('a few-shot model sees no face without its landmarks: pass marks_s')
+        "Embed the photographs of a person"
+        if marks_s is None: raise ValueError('a few-shot model needs the landmarks of the source: pass marks_s')
         return self.project(self.embedder(x_s[None], draw_landmarks(marks_s, self.cfg.size)[None]))
 
     def follow(self, avatar:Tensor, marks:Tensor, pose:Tensor, reference=None, rest=None) -> Tensor: # (T, 478, 3)
-        "The driver's landmarks as they are"
+        "Return the driver's landmarks unchanged"
         return marks
 
     def drive(self,
@@ -53,11 +53,11 @@ class FewShot(nn.Module):
         pose_d:Tensor, # (B, 4, 4) likewise
         marks_d:Tensor, # (B, 478, 3) crop coordinates
     ) -> Tensor: # (B, 3, S, S) in [0, 1]
-        "The person with these landmarks"
+        "Paint the person with these landmarks"
         return self.painter(draw_landmarks(marks_d, self.cfg.size), avatar.expand(len(marks_d), -1))
 
     def fold(self) -> 'FewShot':
-        "For inference: as it is"
+        "Return the model for inference, unchanged"
         return self
 
 # %% ../../nbs/fewshot/03_model.ipynb #5adbe6c3
@@ -65,13 +65,13 @@ def load_fewshot(
     name:str|Path, # a folder, or the name of weights that the repository ships
     device:str|torch.device = 'cpu', # where it goes
 ) -> FewShot:
-    "A saved model, ready for use"
+    "Load a saved model, ready for use"
     return open_model(name, FewShotCfg, FewShot, device)
 
 def load_critic(
     name:str|Path, # a folder, or the name of weights that the repository ships
     device:str|torch.device = 'cpu', # where it goes
 ) -> ProjectionCritic|None: # without rows; None where none was kept
-    "The discriminator of a saved model"
+    "Load the discriminator of a saved model"
     folder = model_folder(name)/'critic'
     return open_model(folder, FewShotCfg, ProjectionCritic, device) if folder.is_dir() else None

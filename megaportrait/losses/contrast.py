@@ -17,7 +17,7 @@ def cos_dist(
     s:float=5., # scale
     m:float=.2, # margin
 ) -> Tensor: # (B,), from -s(1 + m) to s(1 - m)
-    "Scaled cosine similarity less a margin, Eq. 6"
+    "Compute the scaled cosine similarity less a margin, Eq. 6"
     return s*(F.cosine_similarity(a.float(), b.float(), dim=-1) - m)
 
 # %% ../../nbs/losses/03_contrast.ipynb #93cd41c7
@@ -29,7 +29,7 @@ def contrastive_loss(
     s:float=5., # scale
     m:float=.2, # margin, on positives
 ) -> Tensor: # ()
-    "Generated images have the driver's expression and not another's, Eq. 7"
+    "Give generated images the driver's expression and not another's, Eq. 7"
     neg = torch.stack([cos_dist(z, z_d2, s, 0.) for z in (z_sd, z_s2d)]).logsumexp(0)
     return sum(F.softplus(neg - cos_dist(z, z_d, s, m)) for z in (z_sd, z_s2d)).mean()
 
@@ -38,7 +38,7 @@ def volume_loss(
     v_c_s:Tensor, # (B, C, D, H, W) canonical volume of the source
     v_c_d:Tensor, # (B, C, D, H, W) of the driver: another frame of the same person
 ) -> Tensor: # ()
-    "Canonical volumes of one person agree whatever the expression (EMOPortraits, L_CV)"
+    "Make canonical volumes of one person agree whatever the expression (EMOPortraits, L_CV)"
     return F.l1_loss(v_c_s, v_c_d.detach())
 
 # %% ../../nbs/losses/03_contrast.ipynb #02530cf0
@@ -48,6 +48,6 @@ def mismatch_loss(
     margin:float=.5, # cosine up to which they may agree
     apart:Tensor|None=None, # (B,) 1 where the frames lie far apart in time, default all
 ) -> Tensor: # ()
-    "Source and driver, far apart in time, do not share an expression (EMOPortraits, L_sdm)"
+    "Keep source and driver, far apart in time, from sharing a descriptor (EMOPortraits, L_sdm)"
     over = F.relu(F.cosine_similarity(z_s.detach().float(), z_d.float(), dim=-1) - margin)
     return (over if apart is None else over*apart).mean()

@@ -61,13 +61,13 @@ def hinge_d(
     real:list[Tensor], # scores of driver frames, one (B, 1, h, w) per scale
     fake:list[Tensor], # scores of detached predictions
 ) -> Tensor: # ()
-    "What the discriminator minimises: real patches above 1, generated ones below -1"
+    "Compute what the discriminator minimises: real patches above 1, generated ones below -1"
     return sum(F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(real, fake, strict=True))/len(real)
 
 def hinge_g(
     fake:list[Tensor], # scores of predictions
 ) -> Tensor: # ()
-    "What the generator minimises: minus its own score"
+    "Compute what the generator minimises: minus the score of its picture"
     return -sum(f.mean() for f in fake)/len(fake)
 
 # %% ../../nbs/losses/02_critic.ipynb #b47783c4
@@ -84,7 +84,7 @@ def feature_matching(
 def frozen(
     module:nn.Module, # lends its function, not its parameters
 ):
-    "Within, graphs go through `module` but leave its parameters without gradient"
+    "Let graphs go through `module` inside the block, but leave its parameters without gradient"
     on = [p for p in module.parameters() if p.requires_grad]
     for p in on: p.requires_grad_(False)
     try: yield module

@@ -23,7 +23,7 @@ def mask_foreground(
     x:Tensor, # (B, 3, H, W) image in [0, 1]
     m:Tensor|None, # (B, 1, H, W) person mask in [0, 1]; None leaves the image
 ) -> Tensor: # (B, 3, H, W) black outside the mask
-    "The image on black: what the losses compare"
+    "Put the image on black: what the losses compare"
     return x if m is None else x*m
 
 def pixel_loss(
@@ -82,7 +82,7 @@ def feature_loss(
     weights:tuple, # of the features, in order
     scales:int, # levels of the image pyramid
 ) -> Tensor: # ()
-    "Weighted L1 between features of two images, mean over the levels of a pyramid"
+    "Compute the weighted L1 between features of two images, mean over the levels of a pyramid"
     loss = 0.
     for k in range(scales):
         if k: pred, target = F.avg_pool2d(pred, 2), F.avg_pool2d(target, 2)
@@ -112,7 +112,7 @@ def random_vgg(
     depths:tuple=(1, 1, 1, 1, 1), # convolutions per block
     seed:int=0, # of the filters
 ) -> Vgg:
-    "A `Vgg` of fixed orthogonal random filters, each returned layer with unit distance between unrelated images"
+    "Make a `Vgg` of fixed orthogonal random filters, each layer with unit distance between unrelated images"
     g = torch.Generator().manual_seed(seed)
     net = Vgg(depths, width, pool=F.avg_pool2d, mean=(.5,)*3, std=(.25,)*3)
     for i, conv in enumerate(net.convs.values()):
@@ -131,11 +131,11 @@ def _loaded(net, name):
     return net
 
 def vgg19() -> Vgg:
-    "VGG19 trained on ImageNet; features after the ReLU (relu1_1 … relu5_1)"
+    "Load VGG19 trained on ImageNet; features after the ReLU (relu1_1 … relu5_1)"
     return _loaded(Vgg((*VGG19[:4], 1)), 'vgg19')
 
 def vggface() -> Vgg:
-    "VGG16 trained on faces; features before the ReLU (conv1_1 … conv5_1)"
+    "Load VGG16 trained on faces; features before the ReLU (conv1_1 … conv5_1)"
     return _loaded(Vgg((*VGG16[:4], 1), relu=False, mean=tuple(v/255 for v in (129.186, 104.762, 93.594)),
                        std=(1/255,)*3), 'vggface')
 
@@ -148,7 +148,7 @@ def face_crop(
     centre:tuple=(0., -.1, -.2), # the middle of the face and hair, in the head's frame
     half:float=.75, # half the side, in units of the head's scale
 ) -> Tensor: # (B, 3, size, size)
-    "The face, upright and centred, by one differentiable resampling"
+    "Crop the face, upright and centred, by one differentiable resampling"
     s, R, t = split(pose.float())
     mid = (s[:, None]*(R @ R.new_tensor(centre)) + t)[:, :2]
     a = torch.atan2(R[:, 1, 0], R[:, 0, 0])
@@ -163,7 +163,7 @@ def mouth_patch(
     x:Tensor, # (B, 3, H, W)
     pose:Tensor, # (B, 4, 4) head to crop
 ) -> Tensor: # (B, 3, 36, 36)
-    "The mouth and where an open one reaches, upright"
+    "Crop the mouth, upright, with room for an open one"
     return face_crop(x, pose, _MOUTH_SIZE, MOUTH, _MOUTH_HALF)
 
 # %% ../../nbs/losses/00_perceptual.ipynb #83a811a5
@@ -244,6 +244,6 @@ class Perceptual(nn.Module):
 def feature_weights(
     cfg, # with `percept`, `w_vgg`, `w_face`
 ) -> list[Entry]:
-    "The files that `Perceptual` reads"
+    "Name the files that `Perceptual` reads"
     if cfg.percept == 'vgg': return [registry[k] for k, w in (('vgg19', cfg.w_vgg), ('vggface', cfg.w_face)) if w]
     return [label_nets['face']] if cfg.percept == 'face' else []

@@ -123,7 +123,7 @@ def _together(**ts):
     ts = {k: t for k, t in ts.items() if t is not None}
     n = max(map(len, ts.values()))
     if any(len(t) not in (1, n) for t in ts.values()):
-        raise ValueError(f"batches do not go together ({', '.join(f'{k}: {len(t)}' for k, t in ts.items())}): give one "
+        raise ValueError(f"batch sizes do not match ({', '.join(f'{k}: {len(t)}' for k, t in ts.items())}): give one "
                          f"source for all frames, or one for each")
     return {k: t.expand(n, *t.shape[1:]) for k, t in ts.items()}
 

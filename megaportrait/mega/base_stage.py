@@ -239,7 +239,7 @@ def train_base(
 ) -> dict: # the numbers of metrics.json; empty on other processes than the first
     "Stage one from data to held-out numbers"
     if base:
-        raise ValueError(f"base '{base}' was given, but the base model builds on nothing; leave it out, or name "
+        raise ValueError(f"base '{base}' was given, but the stage base needs none; leave it out, or name "
                          f"another stage")
     go = dict(resume=True, device='') | go
     check_run(cfg, run, _weights(cfg), device=go['device'], resume=go['resume'])

@@ -83,14 +83,14 @@ def cycle(
     x_hr:Tensor, # (B, 3, 2H, 2W)
     x:Tensor, # (B, 3, H, W) that it was made from
 ) -> Tensor: # (B,)
-    "How far the enhanced picture, made small, is from the base's: MAE of DS8 and DS4"
+    "Measure the distance of the enhanced picture, scaled down, from the base's: MAE of DS8 and DS4"
     return (small(x_hr, 8) - small(x.float(), 4)).abs().mean((1, 2, 3))
 
 def anchor(
     x_hr:Tensor, # (B, 3, 2H, 2W)
     x:Tensor, # (B, 3, H, W) that it was made from
 ) -> Tensor: # (B, 3, 2H, 2W)
-    "The enhanced picture with the base's means"
+    "Give the enhanced picture the base's means"
     for mode in ('bilinear', 'nearest'):
         x_hr = x_hr + F.interpolate(small(x.float(), 4) - small(x_hr, 8), scale_factor=8, mode=mode)
     return x_hr
@@ -111,13 +111,13 @@ class Enhanced(BaseModel):
         z_d:Tensor, # (B, Z)
         pose_d:Tensor, # (B, 4, 4)
     ) -> Tensor: # (B, 3, H, W) in [0, 1]
-        "The base's own picture"
+        "Paint the base's own picture"
         return super().drive_z(avatar, z_d, pose_d)
 
     def forward(self,
         x:Tensor, # (B, 3, H, W) in [0, 1], the base's
     ) -> Tensor: # (B, 3, 2H, 2W) in [0, 1]
-        "Its enhancement"
+        "Enhance a picture of the base"
         y = self.enhancer(x)
         return (anchor(y, x) if self.cfg.enh_anchor else y).clamp(0, 1)
 
@@ -126,14 +126,14 @@ class Enhanced(BaseModel):
         z_d:Tensor, # (B, Z), or (1, Z) for all
         pose_d:Tensor, # (B, 4, 4) head to camera, or (1, 4, 4) for all
     ) -> Tensor: # (B, 3, 2H, 2W) in [0, 1]
-        "The source with a given expression and pose, enhanced"
+        "Paint the source with a given expression and pose, enhanced"
         return self(self.paint(avatar, z_d, pose_d))
 
 def load_enhanced(
     name:str|Path, # a run folder
     device:str|torch.device = 'cpu',
 ) -> Enhanced:
-    "A saved enhancer with its base, ready for use"
+    "Load a saved enhancer with its base, ready for use"
     return with_pose_net(open_model(name, EnhancerCfg, Enhanced, device))
 
 # %% ../../nbs/mega/07_enhancer.ipynb #6d4337d4
@@ -141,9 +141,9 @@ def on_base(
     cfg:EnhancerCfg,
     base:BaseCfg, # of the base that it stands on
 ) -> EnhancerCfg:
-    "The enhancer's configuration with everything that the base is built from"
+    "Give the enhancer's configuration everything that the base is built from"
     if cfg.size != base.size:
-        raise ValueError(f'the base paints {base.size} px and the preset is for {cfg.size} px; take the preset of the '
+        raise ValueError(f'the base paints {base.size} px, but the preset is for {cfg.size} px; take the preset of the '
                          f'base')
     built = [f.name for f in fields(NetsCfg)] + ['groups', 'w_blink']  # w_blink: whether z has a reader of eyelids
     return replace(cfg, **{k: getattr(base, k) for k in built})

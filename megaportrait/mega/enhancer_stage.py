@@ -56,8 +56,8 @@ class Stills(ClipSet):
         self.root, self.split, self.clips = clips.root, clips.split, [Still(c, t) for c in clips
                                                                       for t in range(c.frames)]
         if (side := clips[0].frame(0).shape[-1]) < 2*size:
-            raise ValueError(f'{self.root} holds pictures of {side} px, and an enhancer to {2*size} px cannot learn '
-                             f'from less; prepare with --size {2*size}, from sharper material')
+            raise ValueError(f'{self.root} holds pictures of {side} px, but an enhancer to {2*size} px needs '
+                             f'larger ones; prepare with --size {2*size}, from sharper material')
 
 # %% ../../nbs/mega/08_enhancer_stage.ipynb #50b82731
 def views(
@@ -65,7 +65,7 @@ def views(
     generator:torch.Generator,
     shard:tuple = (0, 1), # rank and number of processes
 ) -> dict: # x_s, x_d (B, 3, 2S, 2S), m_d, pose_s, pose_d; of a second pair x_o, m_o, pose_o
-    "Two crops of each still, and whole stills of other people where the batch has them"
+    "Make two crops of each still, and whole stills of other people where the batch has them"
     (rank, world), n = shard, len(b['x_s'])
     M = draw_move(2*n*world, generator, roll=10., zoom=.1, shift=.05).unflatten(0, (world, 2, n))[rank]
     M[1, torch.rand(world, n, generator=generator)[rank] < .5] = torch.eye(4)
@@ -98,13 +98,13 @@ class EnhancerStage(PairStage):
     def learner(self, model:Enhanced) -> nn.Module: return model.enhancer
 
     def prepare(self, st:State, batch:dict, gen:torch.Generator) -> dict:
-        "Two crops of every still, and what the base paints of them"
+        "Make two crops of every still, and the base's pictures of them"
         b = augment_pair(to_float(batch, st.device), st.cfg, gen, st.shard)
         with autocast(st): return self.paint(st.nets['model'], views(b, gen, st.shard), self.group(st))
 
     @torch.no_grad()
     def paint(self, model:Enhanced, v:dict, group:int) -> dict: # v and x_sd, x_c (B, 3, S, S), m_c
-        "The base's pictures: every driver's crop, and every source with the motion of somebody else"
+        "Paint the base's pictures: every driver's crop, and every source with another person's motion"
         x_d, pose_d = small(v['x_d']), v['pose_d']
         if 'x_o' in v: x_o, pose_o, m_o = small(v['x_o']), v['pose_o'], v['m_o']
         else: x_o, pose_o, m_o = (o[roll_index(len(o), group, o.device)] for o in (x_d, pose_d, v['m_d']))
@@ -114,7 +114,7 @@ class EnhancerStage(PairStage):
         return v | dict(x_sd=paint(x_d, pose_d), x_c=paint(x_o, pose_o), m_c=m_o)
 
     def losses(self, st:State, v:dict, gen:torch.Generator) -> Losses:
-        "The terms of the enhancer's loss; the critic sees both kinds of pictures"
+        "Compute the terms of the enhancer's loss; the critic sees both kinds of pictures"
         cfg, model = st.cfg, st.nets['model']
         with autocast(st):
             hr, hr_c = model(v['x_sd']), model(v['x_c'])
@@ -130,7 +130,7 @@ class EnhancerStage(PairStage):
 
     @torch.no_grad()
     def picture(self, st:State, probe:dict) -> list: # rows of images
-        "Fixed stills: base, enhancer, truth; then with the neighbour's motion: base, enhancer"
+        "Show fixed stills: base, enhancer, truth; then with the neighbour's motion: base, enhancer"
         with autocast(st):
             v = self.paint(st.ema, views(to_float(probe, st.device), step_generator(0, 0)), 2)
             return [list(o.float()) for o in (double(v['x_sd'], 'bicubic'), st.ema(v['x_sd']), v['x_d'],
@@ -154,7 +154,7 @@ def pictures(
     seed:int = 0,
     batch:int = 8,
 ) -> dict: # x_d truth, x_sd base, hr; x_c cross base, hr_c; x the stills, pose_d
-    "What the base and the enhancer paint for unseen stills, on the CPU"
+    "Paint held-out stills with the base and the enhancer, on the CPU"
     ds, dev, out = PairDataset(stills, model.cfg.size, second=False, seed=seed, flip=0.,
                                group=2), next(model.parameters()).device, []
     for i in range(0, n, batch):
@@ -169,7 +169,7 @@ def compare(
     p:dict, # of `pictures`
     cfg:EnhancerCfg,
 ) -> dict: # numbers, each with its twin NAME_bicubic; PSNR of bicubic with the truth's detail and with another's
-    "The enhancer beside bicubic interpolation"
+    "Measure the enhancer beside bicubic interpolation"
     percept = Perceptual(replace(cfg, percept='face', w_vgg=1., w_face=0.))
     m = {}
     for name, x, c in (('', p['hr'], p['hr_c']), ('_bicubic', *(double(p[k], 'bicubic') for k in ('x_sd', 'x_c')))):
@@ -200,7 +200,7 @@ def find_stills(
     beside:Path, # folder for what has to be made first
     workers:int = 2, # processes that make it
 ) -> Path:
-    "The folder of stills; what is missing is rendered, and photographs are tracked and cropped, once"
+    "Find the folder of stills; render it if missing, track and crop photographs once"
     if not data:
         return make_splits(beside/f'stills-{2*size}', _PEOPLE, _FRAMES, 2*size, workers=workers, heads=1.)
     data = Path(data)
@@ -218,7 +218,7 @@ def open_stills(
     size:int, # of the base, px
     unseen:bool = False, # the people to measure on
 ) -> Stills:
-    "The stills to learn from, or to measure on"
+    "Open the stills to train or to measure on"
     if any(root.glob('train/*.safetensors')): return Stills(Shards(root, 'eval' if unseen else 'train'), size)
     return Stills(held_out(root) if unseen else ClipSet(root), size)
 
@@ -228,7 +228,7 @@ def _base(name, size):
         raise ValueError(f'the repository ships no base of {size} px; train one, and give its run folder as base')
     folder = model_folder(name or _SHIPPED[size])
     if (stage := read_settings(folder).get('stage', 'base')) != 'base':
-        raise ValueError(f"{folder} is of stage '{stage}'; an enhancer stands on a base")
+        raise ValueError(f"{folder} is of stage '{stage}', but an enhancer needs a base; give its run folder")
     return load_base(folder)
 
 # %% ../../nbs/mega/08_enhancer_stage.ipynb #18e85c84
@@ -256,7 +256,7 @@ def train_hr(
     pairs:int = 64, # to measure on; 0: do not measure
     **go, # seed, device, workers, progress: as of chapter *The loop*
 ) -> dict: # the numbers of metrics.json; empty on other processes than the first
-    "Stage two from stills to held-out numbers"
+    "Train stage two, from stills to held-out numbers"
     run, clock, device = Path(run), time.perf_counter(), go.get('device', '')
     own = None if resume and (run/'last.pt').is_file() else _base(base, cfg.size)
     cfg = on_base(cfg, own.cfg if own else read_config(run, EnhancerCfg))

@@ -22,7 +22,7 @@ def relief(
     n:int = 32, # voxels in depth
     thick:float = .3, # of the wall
 ) -> Tensor: # (B, 4, n, H, W) colour times opacity, opacity
-    "A picture of known depth as a volume; the soft rim of `mask`, where depths mix, is left out"
+    "Make a volume of a picture of known depth, without the soft edge of `mask`, where depths mix"
     z = ((2*torch.arange(n, device=x.device) + 1)/n - 1).view(n, 1, 1)
     a = (mask > .95)*((thick/2 - (z - depth - thick/2).abs())*n/2 + .5).clamp(0, 1)
     return torch.cat([x[:, :, None]*a[:, None], a[:, None]], 1)
@@ -30,7 +30,7 @@ def relief(
 def look(
     v:Tensor, # (B, 4, D, H, W) from `relief`, perhaps warped
 ) -> Tensor: # (B, 3, H, W) on black
-    "What a camera in front of a `relief` sees: each voxel through the voxels before it"
+    "Render a `relief` from a camera in front of it: each voxel through the voxels before it"
     through = (1 - v[:, 3:]).cumprod(2).roll(1, 2)
     through[:, :, 0] = 1
     return (v[:, :3]*through).sum(2)
@@ -39,7 +39,7 @@ def look(
 def project(
     v:Tensor, # (B, C, D, H, W)
 ) -> Tensor: # (B, C*D, H, W)
-    "P: every pixel gets its whole column of voxels"
+    "Apply P: every pixel gets its whole column of voxels"
     return v.flatten(1, 2)
 
 # %% ../../nbs/mega/04_g2d.ipynb #7e903d80

@@ -97,7 +97,7 @@ class PortraitStage(PairStage):
             return self.judge(st, b, o, who)
 
     def judge(self, st:State, b:dict, o:dict, who:Tensor) -> Losses:
-        "What is asked of one pass"
+        "Compute the terms of one pass"
         x, truth, pose = o['image'], b['x_d'], b['pose_d']
         terms = dict(pixel=_pyramid_loss(x, truth), warp=_pyramid_loss(o['carried'].image, truth),
                      points=_point_loss(o['carried'].flow, b['marks_s'], b['marks_d']),
@@ -110,7 +110,7 @@ class PortraitStage(PairStage):
         return Losses(terms, truth, x.detach())
 
     def picture(self, st:State, probe:dict) -> list: # rows of images
-        "Fixed pairs: source, driver, carried by landmarks, by the learned flow, output, share that is painted"
+        "Show fixed pairs: source, driver, carried by landmarks, by the learned flow, output, painted share"
         b = self.prepare(st, probe, torch.Generator().manual_seed(0))
         with torch.no_grad(), autocast(st):
             o = st.ema(b['x_s'], b['marks_s'], b['marks_d'], b['pose_s'], b['pose_d'])
@@ -197,7 +197,7 @@ def train_portrait(
     pairs:int = 64, # of each kind to measure on; 0: do not measure
     **go, # seed, device, resume, workers, progress: as of chapter *The loop*
 ) -> dict: # the numbers of metrics.json; empty on other processes than the first
-    "MetaPortrait from data to held-out numbers"
+    "Train MetaPortrait, from data to held-out numbers"
     go = dict(resume=True, device='') | go
     check_run(cfg, run, _weights(cfg), device=go['device'], resume=go['resume'])
     with first_alone(go['device']): root = find_data(data, cfg.size, Path(run).parent)

@@ -43,7 +43,7 @@ _OWN = dict(enhancer=enhancer_presets, student=student_presets, folded=student_p
 def networks_of(
     preset:str,
 ) -> tuple: # of names
-    "The networks that a preset has"
+    "Name the networks that a preset has"
     large = presets[preset].size >= 256
     return tuple(k for k in NETWORKS if preset in _OWN.get(k, presets) and (large or k != 'light'))
 
@@ -58,10 +58,10 @@ def build(
     preset:str,
     network:str, # of NETWORKS
 ) -> tuple[nn.Module, tuple]: # with new weights, and inputs; on the default device, which may be meta
-    "A network for use, and one call of it"
+    "Build a network for use, and one call of it"
     if network not in NETWORKS or preset not in presets or network not in networks_of(preset):
         raise ValueError(f"there is no network '{network}' of preset '{preset}'; presets are {', '.join(presets)}, "
-                         f"networks {', '.join(NETWORKS)}; light from 256 px on, no student and enhancer of compact")
+                         f"networks {', '.join(NETWORKS)}; light needs 256 px; no student and enhancer of compact")
     cfg, size = presets[preset], presets[preset].size
     x, pose = torch.full((1, 3, size, size), .5), torch.eye(4)[None]
     if network == 'source': return _SourcePath(BaseModel(cfg)).eval(), (x, pose)
@@ -141,13 +141,13 @@ class Count:
         bandwidth:float, # bytes per second, at best
         width:int = 2, # bytes of a number
     ) -> float: # seconds
-        "The time below which a device with these peaks cannot come, one operator after the other"
+        "Compute the lower bound of the time on a device with these peaks, one operator after the other"
         return sum(max(2*o.macs/flops, o.bytes*width/4/bandwidth) for o in self.ops)
 
 def parts(
     net:nn.Module,
 ) -> dict: # name to module
-    "The pieces of a network by which its costs are told"
+    "Name the pieces of a network for which costs are reported"
     root = getattr(net, 'model', getattr(net, 'enhancer', net))
     pieces = {}
     for name, m in root.named_children():

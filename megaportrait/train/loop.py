@@ -43,7 +43,7 @@ def _check_finite(
     bad = [k for k, v in terms.items() if not math.isfinite(v)]
     if bad:
         raise FloatingPointError(f"step {step}: {', '.join(bad)} not finite; {run/'last.pt'} keeps the last good step: "
-                                     'copy it to a new run folder and go on with a smaller lr, or look at the data')
+                                     'copy it to a new run folder and continue with a smaller lr, or check the data')
 
 def _peak_memory(device:torch.device) -> float: # GB
     "The most memory that was taken: of the GPU, or of this process"
@@ -140,7 +140,7 @@ def train(
     until:int = 0, # stop (and save) at this step; 0: run to the end
     progress:bool = True, # show a bar
 ) -> State:
-    "Train a stage; Ctrl-C saves and stops, and the same call with `resume=True` goes on to the same numbers"
+    "Train a stage; Ctrl-C saves and stops, and the same call with `resume=True` continues to the same numbers"
     run, (where, rank, world) = Path(run), processes(device)
     share(cfg, world)
     data, st = stage.open(data), new_state(stage, cfg, where, seed, rank, world)
@@ -168,7 +168,7 @@ def train(
     if st.step % cfg.save_every and st.step < cfg.steps: save()
     meet()
     if st.step < end:
-        raise KeyboardInterrupt(f'stopped at step {st.step} of {cfg.steps}; the same command goes on '
+        raise KeyboardInterrupt(f'stopped at step {st.step} of {cfg.steps}; the same command continues '
                                 '(in Python with resume=True)')
     return st
 

@@ -106,7 +106,7 @@ def _reference(frame, pose_s, drv, name):
     "The driver's frame that relative motion starts from; one without a face gives way to the next that has one"
     ok = np.arange(len(drv)) if drv.found is None else np.flatnonzero(drv.found)
     if frame is None: return int(ok[nearest_frame(pose_s, drv.pose[ok])])
-    if not 0 <= frame < len(drv): raise ValueError(f'reference={frame}: the driver has {len(drv)} frames, 0 first')
+    if not 0 <= frame < len(drv): raise ValueError(f'reference={frame}: the driver has frames 0 to {len(drv) - 1}')
     first = int(ok[min(np.searchsorted(ok, frame), len(ok) - 1)])
     if first != frame:
         warnings.warn(f'{name}: there is no face in frame {frame}; relative motion starts from frame {first}',
@@ -153,7 +153,7 @@ def animate(
         tracker = lazy_tracker(stack)
         puppet = open_puppet(source, model, tracker, face, device, relative or steady or paste, half, more)
         if few_shot(puppet.model) and (relative or steady):
-            raise ValueError('a few-shot model paints the landmarks of the driver as they are: leave out relative and '
+            raise ValueError('a few-shot model uses the landmarks of the driver unchanged: leave out relative and '
                              'steady')
         if paste is None: paste = carries(puppet.model) and background == 'source' and Path(source).is_file()
         own = not puppet.model.needs_photo or wants_landmarks(puppet.model)  # the model keeps or paints it

@@ -112,7 +112,7 @@ def _version(package):
     except PackageNotFoundError: return f'no {package}'
 
 def checkup() -> list[str]: # ten lines
-    "What this machine can do"
+    "Report what this machine can do"
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     (all_, free), disk = _memory_of(device), shutil.disk_usage(project_root())
     own = f'megaportrait {__version__}', f'Python {platform.python_version()}', f'torch {torch.__version__}'

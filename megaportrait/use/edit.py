@@ -46,7 +46,7 @@ def steadiness(
     cutoff:float = 1., # Hz
     beta:float = 1., # Hz per unit and second
 ) -> dict: # jitter of pose, z (in spreads) and picture (in levels), before and after
-    "What the filter does to a clip: its own first frame driven by all of it"
+    "Measure what the filter does to a clip whose first frame is driven by all of it"
     with ExitStack() as stack: driver = open_driver(clip, model.in_size, lazy_tracker(stack))
     d = known_directions(model)
     take = read_take(model, driver)
@@ -118,13 +118,13 @@ class Edit:
 
     @property
     def pose(self) -> Tensor: # (1, 4, 4) head to camera
-        "The similarity of the first six numbers"
+        "Return the similarity of the first six numbers"
         R = P.rotation(*torch.tensor([self.yaw, self.pitch, self.roll]).deg2rad())
         return P.similarity(R, torch.tensor(self.scale), torch.tensor([self.x, self.y]))[None]
 
     @property
     def knobs(self) -> Tensor: # (5,) in the order and the units of `knob_labels`
-        "Steps along the directions"
+        "Return the steps along the directions"
         gaze = math.radians(self.gaze_right), math.radians(self.gaze_up)
         return torch.tensor([self.blink, *gaze, self.jaw, self.smile])
 
@@ -132,7 +132,7 @@ def as_edit(
     pose:Tensor, # (1, 4, 4) head to camera
     strength:float=1., # of the driver's expression
 ) -> Edit:
-    "The numbers of a pose"
+    "Write a pose as numbers of an edit"
     s, R, t = P.split(pose[0])
     return Edit(*(float(a.rad2deg()) for a in P.angles(R)), *t[:2].tolist(), float(s), strength)
 

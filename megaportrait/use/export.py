@@ -44,7 +44,7 @@ class DrivePath(nn.Module):
         return self.model.drive_z(avatar, self.model.motion(x_d, pose_d), pose_d)
 
     def example(self) -> tuple:
-        "Inputs of the right form"
+        "Make inputs of the right form"
         return self.volume.new_full((1, 3, self.size, self.size), .5), torch.eye(4).to(self.volume)[None]
 
 class StudentPath(nn.Module):
@@ -64,18 +64,18 @@ class StudentPath(nn.Module):
         return self.model(x_d, self.i)
 
     def example(self) -> tuple:
-        "Inputs of the right form"
+        "Make inputs of the right form"
         return torch.full((1, 3, self.size, self.size), .5),
 
 # %% ../../nbs/use/05_export.ipynb #764974e2
 def _portable(v, grid, mode, padding, align_corners):
     if (mode, padding, align_corners) == (0, 1, False): return warp_portable(v, grid)
-    raise ValueError('only trilinear samples that repeat the border are known to the portable sampler')
+    raise ValueError('the portable sampler supports only trilinear sampling with a repeated border')
 
 def trace(
     path:nn.Module, # with `example`
 ) -> ExportedProgram:
-    "The path as a graph of operators, without 3-D samplers"
+    "Trace the path as a graph of operators, without 3-D samplers"
     with torch.no_grad(): program = torch.export.export(path.eval(), path.example())
     return program.run_decompositions({torch.ops.aten.grid_sampler_3d.default: _portable})
 
@@ -99,7 +99,7 @@ def save_path(
     path:nn.Module, # with `example` and `names`
     out:str|Path, # .onnx or .pt2
 ) -> Path:
-    "Write what a frame needs, for use without this book"
+    "Write the computation of a frame, for use without this book"
     out, about = Path(out), dict(inputs=','.join(path.names), size=str(path.size), comment=NOTE)
     _check_name(out)
     program, text = trace(path), '\n'.join(f'{k}: {v}' for k, v in about.items())
@@ -125,10 +125,10 @@ def export(
     _check_name(out := check_writable(out, source))
     net = open_animator(model, 'cpu')
     if wants_landmarks(net):
-        raise ValueError(f'{model} is driven by landmarks, which a file without this book does not find; '
-                         'give tiny-hr, or another model that sees crops')
+        raise ValueError(f'{model} is driven by landmarks, which an exported file cannot find; '
+                         'give tiny-hr, or another model that is driven by crops')
     if int8 and (net.needs_photo or out.suffix.lower() != '.onnx'):
-        raise ValueError('eight bits are for students and for .onnx: leave int8 out, or give both')
+        raise ValueError('int8 needs a student and an .onnx file: leave int8 out, or give both')
     if not net.needs_photo:
         save_path(StudentPath(net, str(source)), out)
         if int8: _shrink(out, net.in_size, int8)

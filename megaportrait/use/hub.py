@@ -58,7 +58,7 @@ def _bundle(
 ) -> Path: # `folder`
     "A model as a repository of the Hub has it"
     source, folder = model_folder(run), Path(folder)
-    if pictures and not Path(pictures).is_dir(): raise FileNotFoundError(f'there is no folder {pictures} of pictures')
+    if pictures and not Path(pictures).is_dir(): raise FileNotFoundError(f'{pictures}: no such folder; correct it')
     shown = sorted(p for p in Path(pictures).iterdir() if p.suffix in _PICTURES) if pictures else []
     measured = Path(pictures or source)/'metrics.json'
     model = load(source)
@@ -80,7 +80,7 @@ def push(
 ) -> str: # its address
     "Put a model on the Hugging Face Hub"
     from huggingface_hub import HfApi
-    if not on_hub(repo): raise ValueError(f"'{repo}' is no name of the Hub; give OWNER/NAME")
+    if not on_hub(repo): raise ValueError(f"'{repo}' is not a repository name; give OWNER/NAME")
     with tempfile.TemporaryDirectory() as tmp:
         folder = _bundle(run, Path(tmp)/'model', repo, pictures, licence)
         api = HfApi()
@@ -89,7 +89,7 @@ def push(
             api.upload_folder(repo_id=repo, folder_path=folder, commit_message=f'{Path(run).name} by megaportrait')
         except Exception as e:
             said = ' '.join(str(e).split())[:200]
-            raise OSError(f'the Hugging Face Hub did not take {repo} ({type(e).__name__}: {said}); check the name and '
+            raise OSError(f'the Hugging Face Hub refused {repo} ({type(e).__name__}: {said}); check the name and '
                           f'the connection, and log in with `hf auth login`') from e
     return f'https://huggingface.co/{repo}'
 

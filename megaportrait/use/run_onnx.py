@@ -28,11 +28,11 @@ class OnnxAvatar:
         options.intra_op_num_threads = threads
         try: self.session = ort.InferenceSession(path, options, providers=['CPUExecutionProvider'])
         except Exception as e:
-            raise ValueError(f'{path} is no ONNX file that onnxruntime can read ({type(e).__name__}); '
+            raise ValueError(f'{path} is not an ONNX file that onnxruntime can read ({type(e).__name__}); '
                              'write it again with megaportrait export') from e
         about = self.session.get_modelmeta().custom_metadata_map
         if not {'inputs', 'size', 'comment'} <= set(about):
-            raise ValueError(f'{path} is an ONNX file, but no avatar of megaportrait export')
+            raise ValueError(f'{path} is an ONNX file, but not of megaportrait export; export the avatar again')
         self.inputs, self.in_size, self.note = about['inputs'].split(','), int(about['size']), about['comment']
         self.out_size = self.session.get_outputs()[0].shape[-1]
         self.still = np.zeros((self.in_size,)*2 + (3,), np.uint8) # it has no photo to show before there is a frame
@@ -60,7 +60,7 @@ def _read_clip(
     if not frames:
         raise FileNotFoundError(f'{folder} has no frames/*.jpg or *.png; give a clip folder of megaportrait prepare')
     if poses and not (folder/'pose.npy').is_file():
-        raise FileNotFoundError(f'{folder}/pose.npy is missing, and this avatar asks for poses; prepare the clip again')
+        raise FileNotFoundError(f'{folder}/pose.npy is missing, and this avatar needs poses; prepare the clip again')
     pose = np.load(folder/'pose.npy') if poses else [None]*len(frames)
     if len(pose) != len(frames):
         raise ValueError(f'{folder}: {len(frames)} frames, but {len(pose)} poses in pose.npy; prepare the clip again')

@@ -43,20 +43,20 @@ class Source:
     def truth(self,
         size:int, # px
     ) -> Frames|None: # one frame; None of a person who is not synthetic
-        "All that is known about a synthetic source"
+        "Return everything that is known about a synthetic source"
         return None if self.who is None else render(self.who, self.motion, size)
 
     def crop(self,
         size:int, # px
     ) -> Tensor: # (1, 3, S, S) in [0, 1]
-        "What the model gets to see"
+        "Return the crop for the model"
         known = self.truth(size)
         return to_tensor([crop(self.picture, self.box, size)]) if known is None else known.image
 
     def alone(self,
         size:int, # px
     ) -> Tensor: # (1, 3, S, S) in [0, 1]
-        "The same, all but the person black"
+        "Return the same source with everything but the person black"
         known = self.truth(size)
         mask = to_tensor([crop(self.mask, self.box, size)[..., None]]) if known is None else known.mask
         return self.crop(size)*mask
@@ -77,7 +77,7 @@ def to_pictures(
 def lazy_tracker(
     stack:ExitStack, # closes it
 ) -> Callable: # without arguments: a `face.Tracker`, always the same
-    "Make a tracker that starts when it is first asked for"
+    "Make a tracker that starts on first use"
     @lru_cache(1)
     def tracker(): return stack.enter_context(Tracker())
     return tracker
@@ -92,7 +92,7 @@ def _clip(folder):
     return next(c for c in ClipSet(folder.parents[1], folder.parent.name).clips if c.folder == folder)
 
 def _check_frame(what, frame, n):
-    if not 0 <= frame < n: raise ValueError(f'{what} has no frame {frame}; it has {n}, 0 first')
+    if not 0 <= frame < n: raise ValueError(f'{what} has no frame {frame}; it has {n}, counted from 0')
 
 def _clip_source(path, frame, landmarks):
     "A frame of a clip: pose and mask are there"
@@ -151,7 +151,7 @@ def open_source(
     frame:int=0,         # of a video, a clip or a person
     landmarks:bool=False, # whether a clip's landmarks will be needed too; of all others they are there
 ) -> Source:
-    "Find the portrait"
+    "Open a portrait and find its face"
     if not str(what).strip(): raise ValueError('there is no portrait; give a photo, or person NAME for a synthetic one')
     if name := _name(what): return _person_source(name, frame)
     if Path(what).is_dir(): return _clip_source(what, frame, landmarks)
@@ -177,7 +177,7 @@ class Driver:
     def __len__(self): return len(self.times)
     @property
     def seconds(self) -> float:
-        "Its length, with the time that the last frame is shown"
+        "Return the length, including the time for which the last frame is shown"
         return self.video.seconds if self.video else float(self.times[-1] + 1/self.fps)
 
 def _known_driver(what, frame, pose, fps, start, end, landmarks=None):
@@ -186,7 +186,7 @@ def _known_driver(what, frame, pose, fps, start, end, landmarks=None):
     keep = np.flatnonzero((at >= start - 1e-6) & (at < (math.inf if end is None else end)))
     if start < 0 or not len(keep):
         until = 'the end' if end is None else f'{end} s'
-        raise ValueError(f'{what}: there is nothing from {start} s to {until}; it has {len(pose)/float(fps):g} s')
+        raise ValueError(f'{what}: there is nothing from {start} s to {until}; it lasts {len(pose)/float(fps):g} s')
     marks = None if landmarks is None else landmarks[keep]
     return Driver(lambda: map(frame, keep.tolist()), pose[keep], at[keep] - at[keep[0]], fps, landmarks=marks)
 
@@ -215,7 +215,7 @@ def open_driver(
     bar:Callable=lambda o, **_: o, # progress
     landmarks:bool=False,   # whether they will be needed too: six kilobytes a frame
 ) -> Driver:
-    "Track a driver from one end to the other"
+    "Track a driver from start to end"
     if name := _name(what): return _person_driver(name, size, start, end)
     if Path(what).is_dir(): return _clip_driver(what, size, start, end, landmarks)
     v, t = read_video(what, start, end), tracker()

@@ -54,7 +54,7 @@ shown did not do or say this. Use photographs and videos of people who agreed to
 
 def _made(consent, photo, person, video, driver, background, paste, *numbers, tell=lambda n: None):
     "The video for what the controls say, kept until the next turn"
-    if not consent: raise ValueError('tick the box first: everybody shown here has to agree')
+    if not consent: raise ValueError('tick the box first: everybody shown here must have agreed')
     edit, own = Edit(**dict(zip([f.name for f in fields(Edit)], numbers))), [o for o in (photo, video) if o]
     with tempfile.TemporaryDirectory() as tmp:
         out = Path(tmp)/'synthetic.mp4'
