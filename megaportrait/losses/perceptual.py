@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VGG_WEIGHTS', 'FACE_WEIGHTS', 'FACE_SIZE', 'MOUTH', 'load_face_net', 'mask_foreground', 'pixel_loss', 'Vgg',
            'features_apart', 'feature_loss', 'pink_noise', 'random_vgg', 'vgg19', 'vggface', 'face_crop', 'mouth_patch',
-           'FaceNet', 'UnitVgg', 'Perceptual', 'feature_weights']
+           'FaceNet', 'UnitVgg', 'photo_net', 'Perceptual', 'feature_weights']
 
 # %% ../../nbs/losses/00_perceptual.ipynb #3c46b860
 from functools import partial
@@ -15,6 +15,7 @@ from torch import nn, Tensor
 from ..core.pose import split
 from ..core.sampling import exact, sample_affine
 from ..core.forms import VGG16, VGG19
+from ..core.lite0 import Lite0
 from ..core.shipped import label_nets, load_net
 from ..core.weights import Entry, load_state, registry
 
@@ -195,8 +196,10 @@ class FaceNet(nn.Module):
         return F.normalize(self.spread(self.out(F.adaptive_avg_pool2d(f, 4).flatten(1)).float()), dim=1)
 
 class UnitVgg(nn.Module):
-    "A `Vgg` whose layers are scaled to unit distance between unrelated images"
-    def __init__(self, vgg:Vgg):
+    "A network of feature maps, scaled to unit distance between unrelated images"
+    def __init__(self,
+        vgg:nn.Module, # a `Vgg`, or what gives a list of maps as it does
+    ):
         super().__init__()
         self.vgg = vgg
         a, b = pink_noise(32, 64, torch.Generator().manual_seed(0)).chunk(2)
@@ -207,7 +210,18 @@ class UnitVgg(nn.Module):
 
 load_face_net = partial(load_net, 'face', FaceNet) # (path='', device='cpu'): the trained face network, frozen
 
+# %% ../../nbs/losses/00_perceptual.ipynb #8917fb80
+def photo_net() -> Lite0: # frozen, in eval mode
+    "EfficientNet-Lite0 trained on ImageNet; its file comes with the extra `photo`"
+    net = Lite0()
+    net.load_state_dict(load_state('lite0'))
+    return net.eval().requires_grad_(False)
+
 # %% ../../nbs/losses/00_perceptual.ipynb #833eb980
+_FOR_BOTH = dict(  # one network for the whole picture and for the face: how it is opened, what it is
+    face=(lambda: load_face_net().vgg, 'the shipped face network (trained on synthetic people)'),
+    photo=(photo_net, 'EfficientNet-Lite0 (ImageNet)'))
+
 class Perceptual(nn.Module):
     "Frozen feature networks of a preset; gives the unweighted perceptual terms"
     def __init__(self,
@@ -222,10 +236,11 @@ class Perceptual(nn.Module):
             if cfg.w_vgg: nets['vgg'] = vgg19()
             if cfg.w_face: nets['face'] = vggface()
             self.note = 'VGG19 (ImageNet) and VGGFace'
-        elif cfg.percept == 'face':
-            unit, self.note = UnitVgg(load_face_net().vgg), 'the shipped face network (trained on synthetic people)'
+        elif cfg.percept in _FOR_BOTH:
+            make, self.note = _FOR_BOTH[cfg.percept]
+            unit = UnitVgg(make())
             nets |= {k: unit for k, w in (('vgg', cfg.w_vgg), ('face', cfg.w_face)) if w}
-        else: raise ValueError(f"percept='{cfg.percept}' is not known; use 'vgg', 'face' or 'random'")
+        else: raise ValueError(f"percept='{cfg.percept}' is not known; use 'vgg', 'face', 'photo' or 'random'")
         self.nets = nn.ModuleDict(nets).requires_grad_(False).eval().to(memory_format=torch.channels_last)
 
     def forward(self,
@@ -246,4 +261,4 @@ def feature_weights(
 ) -> list[Entry]:
     "Name the files that `Perceptual` reads"
     if cfg.percept == 'vgg': return [registry[k] for k, w in (('vgg19', cfg.w_vgg), ('vggface', cfg.w_face)) if w]
-    return [label_nets['face']] if cfg.percept == 'face' else []
+    return dict(face=[label_nets['face']], photo=[registry['lite0']]).get(cfg.percept, [])

@@ -50,6 +50,9 @@ class NetsCfg:
     checkpoint:bool = False             # recompute activations of E_app, G_3D, G_2D and G_enh
 
 # %% ../../nbs/mega/00_config.ipynb #33586f6c
+# perceptual network to what its terms `vgg` and `face` must be weighed with to pull as VGG19 and VGGFace do
+_PULL = dict(vgg=(1., 1.), face=(.1, .075), photo=(.025, .0125))
+
 @dataclass(frozen=True, kw_only=True)
 class PictureCfg(PairCfg):
     "What judges a picture, and how pictures are varied: read by every stage of MegaPortraits (Sec. 4.1, App. B.1)"
@@ -66,7 +69,8 @@ class PictureCfg(PairCfg):
     # squares once more, over both eyes (EMOPortraits and MetaPortrait have such terms; off in the paper)
     w_eyes:float = 0.
     w_mouth:float = 0.                  # and over the mouth
-    # perceptual networks: 'vgg' (VGG19 and VGGFace), 'face' (our face network) or 'random' (fixed orthogonal filters)
+    # perceptual networks: 'vgg' (VGG19 and VGGFace), 'face' (our face network), 'photo' (EfficientNet-Lite0, of the
+    # extra `photo`) or 'random' (fixed orthogonal filters)
     percept:str = 'vgg'
     percept_width:int = 64              # stem width of the random one
     # gaze network: 'shipped' (of this repository, features and answers) or 'rt_gene' (the paper's, features alone)
@@ -82,10 +86,11 @@ class PictureCfg(PairCfg):
     grey_p:float = .05                  # probability of grey, for the motion encoder only
 
     def goes_with(self, over:dict) -> dict: # other fields
-        "The weights that go with another network: our face network's features are steeper, RT-GENE's flatter"
+        "The weights that go with another network: features scaled to unit distance are steeper, RT-GENE's flatter"
         eyes = dict(w_gaze=5*self.w_gaze) if (self.gaze_net, over.get('gaze_net')) == ('shipped', 'rt_gene') else {}
-        if (self.percept, over.get('percept')) != ('vgg', 'face'): return eyes
-        return eyes | dict(w_vgg=.1*self.w_vgg, w_face=.075*self.w_face)
+        was, now = _PULL.get(self.percept), _PULL.get(over.get('percept'))
+        if not was or not now or was == now: return eyes
+        return eyes | dict(w_vgg=self.w_vgg*now[0]/was[0], w_face=self.w_face*now[1]/was[1])
 
 # %% ../../nbs/mega/00_config.ipynb #b3c6aa7e
 @dataclass(frozen=True, kw_only=True)
