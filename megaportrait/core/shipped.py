@@ -68,7 +68,8 @@ label_nets: dict[str, Entry] = {e.name: e for e in (
     _label_net('pose', 'pictures that come without poses', 'pass pose_s and pose_d, from labels or face.track'),
     _label_net('face', "percept='face' and the measure of identity", "percept='random', and read the other metrics"),
     _label_net('gaze', 'the gaze loss and the term that makes z tell the eyelids', 'w_gaze=0 and w_blink=0'),
-    _label_net('sync', 'the measure of sound and lips', 'read the other metrics'))}
+    _label_net('sync', 'the measure of sound and lips', 'read the other metrics'),
+    _label_net('expression', 'a motion encoder that begins with what faces do', 'expression=False'))}
 
 def load_net(
     kind:str, # of `label_nets`

@@ -11,19 +11,17 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 from ..data.body import EYE_RINGS, MOUTH_RING
-from ..data.points import IRISES
+from ..data.points import BROWS, IRISES, LIPS
 
 # %% ../../nbs/fewshot/01_drawing.ipynb #776c626e
 _OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
          150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
-_LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
-_BROWS = (70, 63, 105, 66, 107), (300, 293, 334, 296, 336)
 _RIDGE = (10, 151, 9, 8, 168, 6, 197, 195, 5, 4, 2, 0), (17, 18, 200, 199, 175, 152)
 _NOSTRILS = (98, 97, 2, 326, 327),
 _CHEEKS = ((234, 227, 116, 117, 118, 119, 120, 121, 128, 245, 193, 168),
            (454, 447, 345, 346, 347, 348, 349, 350, 357, 465, 417, 168))
-_PARTS = (((1, 1, 1), True, (_OVAL,)), ((1, 0, 0), True, (MOUTH_RING, _LIPS)), ((0, 1, 0), True, EYE_RINGS),
-          ((0, 1, 1), True, tuple(tuple(r)[1:] for r in IRISES)), ((1, 1, 0), False, _BROWS),
+_PARTS = (((1, 1, 1), True, (_OVAL,)), ((1, 0, 0), True, (MOUTH_RING, LIPS)), ((0, 1, 0), True, EYE_RINGS),
+          ((0, 1, 1), True, tuple(tuple(r)[1:] for r in IRISES)), ((1, 1, 0), False, BROWS),
           ((0, 0, 1), False, _RIDGE + _NOSTRILS + _CHEEKS))  # colour, closed, lines
 
 @lru_cache

@@ -184,19 +184,20 @@ class LabelStage(PairStage):
 def train_label(
     stage:LabelStage,
     cfg:LabelCfg, # of the stage's kind
-    shards:str|Path, # folder of the shards
+    shards:str|Path, # folder of the shards, or what `form` reads
     run:str|Path, # run folder
     *,
     clips:str|Path = '', # prepared folder of real clips
     share:float = 0., # of the draws that show them; 0: only measure on them
     read:type = ClipSet, # what reads them for training
+    form:type = Shards, # what reads `shards`
     **go, # seed, device, resume, workers, progress: as of chapter *The loop*
 ) -> dict: # of the stage's `numbers`, with steps, people and share; empty on other processes than the first
     "A label network from data to held-out numbers"
-    data, run = Shards(shards), Path(run)
+    data, run = form(shards), Path(run)
     st = train(stage, cfg, _with_clips(data, clips, share, read), run, **({'resume': True} | go))
     if st.rank: return {}
-    m = stage.numbers(run, st, Shards(shards, 'eval'), ClipSet(clips, 'eval') if clips else None)
+    m = stage.numbers(run, st, form(shards, 'eval'), ClipSet(clips, 'eval') if clips else None)
     m |= training_facts(st, run, len(data), share)
     save_json(run/'metrics.json', m)
     return m

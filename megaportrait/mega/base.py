@@ -35,6 +35,7 @@ class _BaseParts(nn.Module):
         self.warp_s, self.warp_d = WarpGenerator(cfg), WarpGenerator(cfg)
         self.g3d, self.g2d = G3d(cfg), (CarryG2d if cfg.carry else G2d)(cfg)
         self.tell_lids = SNLinear(16*cfg.e_ch, 2) if cfg.w_blink else None
+        if cfg.expression: self.motion.requires_grad_(False)
         size = cfg.vol_depth, cfg.vol_size, cfg.vol_size
         self.share_s, self.share_d = (PartWeights(size) if cfg.rigid_parts else None for _ in range(2))
 

@@ -16,11 +16,12 @@ from ..data.clips import ClipSet, open_sets
 from ..data.pairs import PairDataset, to_float
 from ..data.points import known_points, points_of_batch
 from ..data.synthetic import find_data
+from ..labels.expression import load_expression_net
 from ..losses.contrast import contrastive_loss, mismatch_loss, volume_loss
 from ..losses.critic import Discriminator
 from ..losses.gaze import divergence, eye_patches, gaze_loss, gaze_weights, load_gaze_net
 from ..losses.perceptual import feature_weights, mask_foreground, mouth_patch, Perceptual, pixel_loss
-from ..losses.told_flow import seen_marks, told_flow, told_marks
+from ..losses.told_flow import point_weights, seen_marks, told_flow, told_marks
 from ..measure.evaluate import evaluate
 from ..nets.motion import PoseNet
 from ..nets.warp import compose
@@ -90,6 +91,7 @@ class BaseStage(PairStage):
         if cfg.w_moved and not cfg.carry: raise ValueError('w_moved asks for carried pixels: set carry too')
         model = BaseModel(cfg)
         if cfg.imagenet: _imagenet_start(model)
+        if cfg.expression: _expression_start(model)
         return dict(model=model, critic=Discriminator(cfg))
 
     def loss_nets(self, cfg:BaseCfg) -> dict:
@@ -129,7 +131,7 @@ class BaseStage(PairStage):
         terms, fake, real = picture_terms(st, out.x_sd, b)
         if cfg.w_blink: terms['blink'] = _blink_term(st, b, out)
         if cfg.w_volume: terms['volume'] = volume_loss(out.v_c, model.source(b['x_d'], out.z_d, b['pose_d'])['v_c'])
-        if cfg.w_flow: terms['flow'] = _fade(st)*_flow_term(b, out)
+        if cfg.w_flow: terms['flow'] = _fade(st)*_flow_term(b, out, cfg.flow_moving)
         if cfg.w_moved: terms['moved'] = pixel_loss(out.carried.moved, b['x_d'])
         if cfg.w_mismatch: terms['mismatch'] = mismatch_loss(out.z_s, out.z_d)
         if adversarial_on(st): terms |= adversarial_terms(st.nets['critic'], fake, real)
@@ -165,14 +167,16 @@ def _fade(st:State) -> float:
 def _flow_term(
     b:dict, # marks_s, marks_d, tracks_s, tracks_d, poses
     out, # of the model
+    moving:float, # weight of the landmarks that expressions move
 ) -> Tensor: # ()
     "How far the warps miss where known points came from: landmarks in depth; with carried pixels also all that is seen"
     s, d = ([b[f'{name}_{k}'] for name in ('marks', 'tracks')] for k in 'sd')
     way = compose(out.w_s2c, out.w_c2d) if out.way is None else out.way
-    deep = told_marks(way, d[0], s[0], b['pose_d'], b['pose_s'])
+    weight = point_weights(moving).to(way.device)
+    deep = told_marks(way, d[0], s[0], b['pose_d'], b['pose_s'], weight)
     if out.carried is None: return deep
     p_d, p_s = (torch.cat([p[..., :2] for p in o], 1) for o in (d, s))
-    seen = torch.cat([seen_marks(d[0], s[0]), d[1][..., 2]*s[1][..., 2] > .5], 1)
+    seen = torch.cat([seen_marks(d[0], s[0])*weight, d[1][..., 2]*s[1][..., 2] > .5], 1)
     return deep + 3*told_flow(out.carried.flow, p_d, p_s, seen)
 
 # %% ../../nbs/mega/06_base_stage.ipynb #9007a6fe
@@ -189,10 +193,22 @@ def _imagenet_start(
                              "take mtn_width=64, global_width=64, global_layers=(3, 4, 6, 3), or leave it off")
         net.load_state_dict(own | sd)
 
+# %% ../../nbs/mega/06_base_stage.ipynb #cf0dfa02
+def _expression_start(
+    model:BaseModel, # changed in place
+):
+    "Put the shipped expression network's E_mtn in place of the random one"
+    taught, own = load_expression_net().motion.state_dict(), model.motion.state_dict()
+    if wrong := [k for k, v in taught.items() if k not in own or own[k].shape != v.shape]:
+        raise ValueError(f'expression=True needs an E_mtn of the form of the shipped expression network, and {wrong[0]} '
+                         f'does not fit this configuration: take groups=2, mtn_width=16, z_dim=512, or leave it off')
+    model.motion.load_state_dict(taught)
+
 # %% ../../nbs/mega/06_base_stage.ipynb #e348be7e
 def _weights(cfg:BaseCfg) -> list[Entry]:
     "The files that stage one reads"
-    labels = [label_nets[k] for k, asked in (('gaze', cfg.w_blink), ('pose', cfg.seen_pose)) if asked]
+    labels = [label_nets[k] for k, asked in (('gaze', cfg.w_blink), ('pose', cfg.seen_pose), ('expression', cfg.expression))
+              if asked]
     return [*dict.fromkeys(picture_weights(cfg) + labels + [registry['resnet18'], registry['resnet50']]*cfg.imagenet)]
 
 def _check(cfg:BaseCfg, data:str|Path, *, pairs:int):
@@ -215,9 +231,8 @@ def train_base(
                          f"another stage")
     go = dict(resume=True, device='') | go
     check_run(cfg, run, _weights(cfg), device=go['device'], resume=go['resume'])
-    with first_alone(go['device']): root = find_data(data, cfg.size, Path(run).parent)
+    with first_alone(go['device']): root = find_data(data, cfg.size, Path(run).parent, cfg.expression)
     clips, unseen = open_sets(root, pairs > 0)
     return train_stage(BaseStage(unseen), cfg, clips, run, pairs=pairs, **go)
 
 REGISTERED = Registered(BaseCfg, presets, train_base, _check, load_base, strict=STRICT)
-
