@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SyncCfg', 'unseen_mouths', 'train_sync', 'sync_card']
 
-# %% ../../nbs/labels/05_sync.ipynb #04842206
+# %% ../../nbs/labels/05_sync.ipynb #a54ab465
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from ..train.stage import Losses, Stage
 from ..train.state import State
 from .common import training_facts
 
-# %% ../../nbs/labels/05_sync.ipynb #b9b2c343
+# %% ../../nbs/labels/05_sync.ipynb #8b8937b7
 @dataclass(frozen=True, kw_only=True)
 class SyncCfg(TrainCfg):
     "The network of sound and lips, and its training on one core"
@@ -54,7 +54,7 @@ class SyncCfg(TrainCfg):
     snap_every:int = 300        # steps
     save_every:int = 300        # steps
 
-# %% ../../nbs/labels/05_sync.ipynb #704c6be7
+# %% ../../nbs/labels/05_sync.ipynb #84a56693
 _FACES = 40 # whose mouths are read
 
 @dataclass
@@ -74,7 +74,7 @@ def _speaking(
         return _Clip(log_mel(c.sound, len(x), FPS), mouth_numbers(marks))
     return [one(k, c) for k, c in enumerate(spoken)]
 
-# %% ../../nbs/labels/05_sync.ipynb #b5b78564
+# %% ../../nbs/labels/05_sync.ipynb #41dbd734
 _ROOM = 48 # sides of the kept patch, px, for 36 of the network
 
 def _faces(
@@ -91,7 +91,7 @@ def _faces(
         return (patch*255).round().byte(), mouth_numbers(c.landmarks)
     return [one(c) for c in clips]
 
-# %% ../../nbs/labels/05_sync.ipynb #4db25764
+# %% ../../nbs/labels/05_sync.ipynb #dbc5fa9a
 def _rough_sound(mel, g):
     "Another loudness, and noise (B, T, 128)"
     draw = lambda *s: torch.rand(len(mel), *s, generator=g).to(mel)
@@ -115,7 +115,7 @@ def _rough_patches(x, g):
     x = recolour(x, draw_colours(B, (.3, .3, .4, .03), .9, .1, g)).unflatten(2, (T, 36)).transpose(1, 2)
     return x + .03*torch.rand(B, 1, 1, 1, 1, generator=g).to(x)*torch.randn(x.shape, generator=g).to(x)
 
-# %% ../../nbs/labels/05_sync.ipynb #330d888e
+# %% ../../nbs/labels/05_sync.ipynb #594d84c2
 def _matching(
     heard:Tensor, # (B, T, d) unit vectors of sound
     seen:Tensor, # (B, T, d) of mouths, at the same times
@@ -126,7 +126,7 @@ def _matching(
     own = torch.arange(len(table), device=table.device)
     return (F.cross_entropy(table, own) + F.cross_entropy(table.mT, own))/2
 
-# %% ../../nbs/labels/05_sync.ipynb #9662cd17
+# %% ../../nbs/labels/05_sync.ipynb #b1755b2a
 def _differences(x, n, g):
     "Patches (B, T, 3, S, S) and numbers (B, T, 6), less one mixture of the T each (B T, ...)"
     w = (2*torch.randn(n.shape[:2], generator=g)).softmax(1).to(n)
@@ -172,7 +172,7 @@ class _SyncStage(Stage):
 
     def save(self, folder:Path, st:State): save_net(folder/'sync.safetensors', st.ema, self.name, st.cfg)
 
-# %% ../../nbs/labels/05_sync.ipynb #b066bbbd
+# %% ../../nbs/labels/05_sync.ipynb #403d1561
 def _late(sound, k):
     "The same sound k frames later"
     n = int(abs(k)*RATE/FPS)
@@ -212,7 +212,7 @@ def unseen_mouths(
         pixels.append(mouth_patch(f.image, f.pose))
     return sounds, numbers, pixels
 
-# %% ../../nbs/labels/05_sync.ipynb #c793fc4c
+# %% ../../nbs/labels/05_sync.ipynb #36c625d6
 def train_sync(
     cfg:SyncCfg,
     people:str|Path, # prepared folder of synthetic people with landmarks
