@@ -6,7 +6,7 @@
 __all__ = ['N_MOUTH', 'SPREAD', 'WINDOW', 'FPS', 'load_sync_net', 'LAG', 'mouth_numbers', 'action_marks', 'SyncNet', 'Sync',
            'slide', 'sync_of']
 
-# %% ../../nbs/measure/07_sync.ipynb #e9231a68
+# %% ../../nbs/measure/07_sync.ipynb #6ed91a04
 from dataclasses import dataclass
 from functools import lru_cache, partial
 import torch
@@ -18,7 +18,7 @@ from ..data.body import Body
 from ..data.motion import make_motion
 from ..data.person import Identity
 
-# %% ../../nbs/measure/07_sync.ipynb #7878ad30
+# %% ../../nbs/measure/07_sync.ipynb #e7ec41df
 _EYES = 33, 263 # outer corners
 _LENGTHS = ((13,), (14,)), ((81, 311), (178, 402)), ((61,), (291,)), ((0,), (17,)), ((6,), (152,)), ((0, 17), (61, 291))
 N_MOUTH = len(_LENGTHS) # numbers
@@ -31,7 +31,7 @@ def mouth_numbers(
     far = lambda a, b: (marks[:, list(a)].mean(1) - marks[:, list(b)].mean(1)).norm(dim=-1)
     return torch.stack([far(a, b) for a, b in _LENGTHS], 1)/far(_EYES[:1], _EYES[1:])[:, None]
 
-# %% ../../nbs/measure/07_sync.ipynb #a6fa27f4
+# %% ../../nbs/measure/07_sync.ipynb #ab901fe0
 @lru_cache(64)
 def _acted(who):
     "Landmarks at rest (478, 3), and what each action adds (52, 478, 3)"
@@ -48,7 +48,7 @@ def action_marks(
     rest, each = _acted(who)
     return rest + (actions @ each.flatten(1)).unflatten(1, (-1, 3))
 
-# %% ../../nbs/measure/07_sync.ipynb #b6f19c36
+# %% ../../nbs/measure/07_sync.ipynb #715e893d
 WINDOW, FPS = 9, 25. # frames that are seen at a time, and how many there are in a second
 
 def _over_time(n, width, dim):
@@ -93,7 +93,7 @@ class SyncNet(nn.Module):
 
 load_sync_net = partial(load_net, 'sync', SyncNet) # (path='', device='cpu'): the trained network, frozen
 
-# %% ../../nbs/measure/07_sync.ipynb #604c83ef
+# %% ../../nbs/measure/07_sync.ipynb #a32a2134
 LAG = 15 # frames; the largest offset that is looked at
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def slide(
         return (a - b).norm(dim=-1).mean()
     return Sync(torch.stack([at(k) for k in range(-LAG, LAG + 1)]).cpu())
 
-# %% ../../nbs/measure/07_sync.ipynb #d96c5f80
+# %% ../../nbs/measure/07_sync.ipynb #2e855001
 def _at_rate(x, fps):
     "Frames (T, ...) at 25 a second, between their neighbours"
     if fps == FPS: return x
