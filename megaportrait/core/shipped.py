@@ -24,7 +24,7 @@ from .weights import Entry, fetch, read_tensors
 def save_net(
     path:str|Path, # NAME.safetensors
     net:nn.Module,
-    kind:str, # what it is: 'pose', 'face', 'gaze'
+    kind:str, # what it is: 'pose', 'face', 'gaze', 'sync'
     cfg:TrainCfg, # it was built from
 ):
     "Save a network for use: half precision, its configuration in the header"
@@ -68,6 +68,7 @@ label_nets: dict[str, Entry] = {e.name: e for e in (
     _label_net('pose', 'pictures that come without poses', 'pass pose_s and pose_d, from labels or face.track'),
     _label_net('face', "percept='face' and the measure of identity", "percept='random', and read the other metrics"),
     _label_net('gaze', 'the gaze loss and the term that makes z tell the eyelids', 'w_gaze=0 and w_blink=0'),
+    _label_net('sync', 'the measure of sound and lips', 'read the other metrics'),
     _label_net('expression', 'a motion encoder that begins with what faces do', 'expression=False'))}
 
 def load_net(

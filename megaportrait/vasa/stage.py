@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import Tensor
-from ..core.shipped import open_model, save_model
+from ..core.shipped import label_nets, open_model, save_model
+from ..core.weights import need
 from ..data.audio import log_mel
 from ..data.augment import step_generator
 from ..data.speech import read_speech
-from ..data.talking import act, CONTROLS
+from ..data.talking import act, CONTROLS, to_motion
 from ..data.visemes import LIPS, mouthed
+from ..measure.sync import action_marks, load_sync_net, mouth_numbers, sync_of
 from ..nets.diffusion import diffuse
 from ..train.run import Registered, train_stage
 from ..train.stage import Losses, Stage
@@ -163,6 +165,13 @@ def _join(xs, W):
     at, rest = ([s[k] for s in step for k in range(len(s)) if ((k + 1) % W == 0) == j] for j in (True, False))
     return (torch.stack(at).mean()/torch.stack(rest).mean()).item()
 
+def _in_time(xs, spoken, fps):
+    "Share of clips whose lips are in time with the sound, to a frame; the mean confidence that they belong to it"
+    net = load_sync_net()
+    said = [sync_of(net, c.sound, mouth_numbers(action_marks(to_motion(x).actions)), fps) for x, c in zip(xs, spoken)]
+    mean = lambda v: sum(v)/len(said)
+    return dict(sync_right=mean([abs(s.offset) <= 1 for s in said]), sync=mean([s.confidence for s in said]))
+
 def measure_talk(
     net:Denoiser,
     spoken:list, # of `Spoken`
@@ -184,6 +193,8 @@ def measure_talk(
                 jaw_r_other_sound=_r(wrong, true, 'jawOpen'), shut=shut[asked].float().mean().item(),
                 shut_elsewhere=shut[~asked].float().mean().item(), jaw_spread=part(made, 'jawOpen'),
                 jaw_spread_silence=part(still, 'jawOpen'))
+    lips |= {f'{k}{name}': v for name, x in (('', made), ('_truth', true), ('_other_sound', wrong), ('_silence', still))
+             for k, v in _in_time(x, spoken, fps).items()}
     free = dict(yaw_spread=part(made, 'yaw'), yaw_spread_regression=part(flat, 'yaw'), yaw_bend=_bend(made)/_bend(true),
                 blinks=_blinks(made, fps), blinks_truth=_blinks(true, fps), blinks_regression=_blinks(flat, fps),
                 join=_join(made, net.cfg.window), join_truth=_join(true, net.cfg.window))
@@ -201,6 +212,7 @@ def load_talker(
 
 def _check(cfg:VasaCfg, data:str|Path, *, pairs:int):
     "What would stop a training on these data"
+    if pairs: need([label_nets['sync']])
     for split in ('train', 'eval') if pairs else ('train',): read_speech(split, data)
 
 def train_talk(
