@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 from ..data.body import EYE_RINGS, MOUTH_RING
-from ..data.points import BROWS, IRISES, LIPS
+from ..data.points import BROWS, IRISES, OUTER_LIPS
 
 # %% ../../nbs/fewshot/01_drawing.ipynb #776c626e
 _OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
@@ -20,7 +20,7 @@ _RIDGE = (10, 151, 9, 8, 168, 6, 197, 195, 5, 4, 2, 0), (17, 18, 200, 199, 175, 
 _NOSTRILS = (98, 97, 2, 326, 327),
 _CHEEKS = ((234, 227, 116, 117, 118, 119, 120, 121, 128, 245, 193, 168),
            (454, 447, 345, 346, 347, 348, 349, 350, 357, 465, 417, 168))
-_PARTS = (((1, 1, 1), True, (_OVAL,)), ((1, 0, 0), True, (MOUTH_RING, LIPS)), ((0, 1, 0), True, EYE_RINGS),
+_PARTS = (((1, 1, 1), True, (_OVAL,)), ((1, 0, 0), True, (MOUTH_RING, OUTER_LIPS)), ((0, 1, 0), True, EYE_RINGS),
           ((0, 1, 1), True, tuple(tuple(r)[1:] for r in IRISES)), ((1, 1, 0), False, BROWS),
           ((0, 0, 1), False, _RIDGE + _NOSTRILS + _CHEEKS))  # colour, closed, lines
 

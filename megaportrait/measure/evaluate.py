@@ -77,7 +77,8 @@ def cross_pairs(
     m_s, m_d = (moves.sample_drivers(2*seed + 10**6 + k, n) for k in (0, 1))
     def show(who, m): return draws.render(who, [m[i] for i in range(n)], size, device).map(lambda t: t[:, 0].cpu())
     src, drv, truth = show(a, m_s), show(b, m_d), show(a, m_d)
-    other, winked = show([replace(q, scene=p.scene) for p, q in zip(a, b)], m_d), show(a, replace(m_d, blink=1 - m_d.blink))
+    other = show([replace(q, scene=p.scene) for p, q in zip(a, b)], m_d)
+    winked = show(a, replace(m_d, blink=1 - m_d.blink))
     return Pairs(src.image, src.pose, drv.image, drv.pose, truth.image, truth.mask, other.image, winked.image,
                  m_d.expression[:, moves.EXPRESSIONS.index('jaw' if heads else 'jawOpen')], m_d.blink,
                  truth.face_mask, src.landmarks, truth.landmarks, truth.depth)

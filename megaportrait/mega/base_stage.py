@@ -212,15 +212,16 @@ def _expression_start(
     taught = load_expression_net().motion
     form = lambda net: [str(m) for m in net.modules() if not list(m.children())] + [net.size]
     if wrong := [(a, b) for a, b in zip(form(taught), form(model.motion), strict=True) if a != b]:
-        raise ValueError(f'expression=True needs an E_mtn of the form of the shipped expression network, with {wrong[0][0]} '
-                         f'instead of {wrong[0][1]}: take groups=2, mtn_size=64, mtn_width=16 and z_dim=512, or leave it off')
+        raise ValueError(f'expression=True needs an E_mtn of the form of the shipped expression network, with '
+                         f'{wrong[0][0]} instead of {wrong[0][1]}: take groups=2, mtn_size=64, mtn_width=16 and '
+                         f'z_dim=512, or leave it off')
     model.motion.load_state_dict(taught.state_dict())
 
 # %% ../../nbs/mega/06_base_stage.ipynb #e348be7e
 def _weights(cfg:BaseCfg) -> list[Entry]:
     "The files that stage one reads"
-    labels = [label_nets[k] for k, asked in (('gaze', cfg.w_blink), ('pose', cfg.seen_pose), ('expression', cfg.expression))
-              if asked]
+    asked = dict(gaze=cfg.w_blink, pose=cfg.seen_pose, expression=cfg.expression)
+    labels = [label_nets[k] for k, v in asked.items() if v]
     return [*dict.fromkeys(picture_weights(cfg) + labels + [registry['resnet18'], registry['resnet50']]*cfg.imagenet)]
 
 def _check(cfg:BaseCfg, data:str|Path, *, pairs:int):

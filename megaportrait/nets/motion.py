@@ -35,7 +35,8 @@ def motion_crop(
     zoom:float = 2., # as in `_crop_map`
 ) -> Tensor: # (B, 3, size, size) in [0, 1]
     "What E_mtn gets to see: the face, upright and centred; black beyond the picture's rim"
-    if (k := int(x.shape[-1]/zoom/size)) > 1: x = F.avg_pool2d(x, k)  # average, then sample: no moiré from large pictures
+    # average, then sample: no moiré from large pictures
+    if (k := int(x.shape[-1]/zoom/size)) > 1: x = F.avg_pool2d(x, k)
     return sample_affine(x, _crop_map(pose.float(), zoom), (size, size))
 
 # %% ../../nbs/nets/03_motion.ipynb #3efc6d7e

@@ -183,7 +183,8 @@ def _plan(a, name, base):
     preset = a.preset or _that_of(a.start, registered(name)) or registered(name).first
     cfg = configure(preset, a.steps, a.batch_size, name, strict=a.strict, **dict(a.set))
     if not a.batch_size: cfg = _one_each(cfg, processes(a.device)[2])
-    run = Path(a.run)/name if a.run and a.stage == 'all' else Path(a.run or f'runs/{name}-{a.preset or Path(a.start).name or preset}')
+    own = a.preset or Path(a.start).name or preset
+    run = Path(a.run)/name if a.run and a.stage == 'all' else Path(a.run or f'runs/{name}-{own}')
     return cfg, a.stills or a.data if name == 'hr' else a.data, run, dict(
         base=base, seed=a.seed, device=a.device, resume=not a.fresh, workers=a.workers, pairs=a.pairs,
         start=a.start)
