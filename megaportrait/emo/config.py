@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['PHASES', 'emo_presets', 'EmoCfg', 'in_phase']
 
-# %% ../../nbs/emo/00_config.ipynb #c3fd2b64
+# %% ../../nbs/emo/00_config.ipynb #20a0c122
 from dataclasses import dataclass
 from ..core.config import from_dict, to_dict, TrainCfg
 
-# %% ../../nbs/emo/00_config.ipynb #a8dbc518
+# %% ../../nbs/emo/00_config.ipynb #000e311f
 @dataclass(frozen=True, kw_only=True)
 class EmoCfg(TrainCfg):
     "EMO and its training; the defaults are the paper's and, where it is silent, Hallo's"
@@ -34,8 +34,8 @@ class EmoCfg(TrainCfg):
     near:int = 2                        # frames of sound and speed to each side of a frame
     hear_width:int = 768                # channels of a frame's sound
     buckets:int = 9                     # of speed
-    # what is left out at times, so that it can be guided
-    drop:float = .05                    # probability that the reference is left out, and the sound
+    # what is left out at times, so that it can be guided by, or begin
+    drop:float = .05                    # probability that the sound is left out
     drop_motion:float = .05             # and that a clip begins without motion frames
     # losses
     w_v:float = 1.                      # squares of what the velocity is off
@@ -69,7 +69,7 @@ def in_phase(
     told = dict(phase=phase, steps=cfg.phase_steps[k], bs=cfg.phase_bs[k])
     return from_dict(to_dict(cfg) | told | over, EmoCfg)
 
-# %% ../../nbs/emo/00_config.ipynb #a3b83ac1
+# %% ../../nbs/emo/00_config.ipynb #f5849b64
 emo_presets: dict[str, EmoCfg] = {
     'emo-tiny': EmoCfg(
         size=64, fps=12.5, on_black=True, code_widths=(16, 32, 64), code_blocks=1, widths=(32, 64, 96), blocks=1,

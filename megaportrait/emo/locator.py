@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['face_box', 'box_mask', 'Locator']
 
-# %% ../../nbs/emo/05_locator.ipynb #ef653902
+# %% ../../nbs/emo/05_locator.ipynb #3e61bf40
 import torch
 from torch import nn, Tensor
 from .autoencoder import zero
 from .config import EmoCfg
 from ..nets.layers import conv
 
-# %% ../../nbs/emo/05_locator.ipynb #c3432874
+# %% ../../nbs/emo/05_locator.ipynb #1b0aa115
 def face_box(
     marks:Tensor, # (T, N, 3) landmarks in crop coordinates
     grow:float = 0., # share of its size by which it grows to each side

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Temporal', 'head_speed', 'Speed']
 
-# %% ../../nbs/emo/04_motion.ipynb #06c04521
+# %% ../../nbs/emo/04_motion.ipynb #5eb5a584
 import torch
 from torch import nn, Tensor
 from ..core import pose as P
@@ -14,7 +14,7 @@ from .backbone import Attend, Gated
 from .config import EmoCfg
 from .sound import Windows
 
-# %% ../../nbs/emo/04_motion.ipynb #e2cb2dbb
+# %% ../../nbs/emo/04_motion.ipynb #e5dddf0d
 class Temporal(nn.Module):
     "Every place looks at itself in all frames and in the frames before (AnimateDiff, Guo et al., 2024)"
     def __init__(self,
@@ -40,7 +40,7 @@ class Temporal(nn.Module):
         x = self.leave(x + self.think(self.norms[2](x)))
         return h + x.view(B, M, F, c).permute(0, 2, 3, 1).reshape(h.shape)
 
-# %% ../../nbs/emo/04_motion.ipynb #e9aa3cbb
+# %% ../../nbs/emo/04_motion.ipynb #a5ee57da
 def head_speed(
     pose:Tensor, # (T, 4, 4) head to camera
 ) -> Tensor: # (T,) degrees per frame

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['heard', 'widened', 'Windows', 'Told']
 
-# %% ../../nbs/emo/03_sound.ipynb #9b9670b6
+# %% ../../nbs/emo/03_sound.ipynb #b8edab4b
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
 from ..data.audio import log_mel, N_MEL
 from .autoencoder import zero
 from .backbone import Attend
 
-# %% ../../nbs/emo/03_sound.ipynb #dd39cc3c
+# %% ../../nbs/emo/03_sound.ipynb #d7e1ff9a
 _SPREAD = 2. # of the features
 
 def heard(
@@ -24,7 +24,7 @@ def heard(
     mel = log_mel(sound, n, fps)
     return (mel - mel.mean(0))/_SPREAD
 
-# %% ../../nbs/emo/03_sound.ipynb #55b205e9
+# %% ../../nbs/emo/03_sound.ipynb #2545c24a
 def widened(
     x:Tensor, # (T, C) numbers of a clip
     near:int, # frames to each side
@@ -46,7 +46,7 @@ class Windows(nn.Module):
     def forward(self, x:Tensor) -> Tensor: # (B, F + 2 near, c) to (B, F, 2 near + 1, width)
         return self.norm(self.net(x)).unfold(1, len(self.place), 1).mT + self.place
 
-# %% ../../nbs/emo/03_sound.ipynb #988fdc5f
+# %% ../../nbs/emo/03_sound.ipynb #4804cb8a
 class Told(nn.Module):
     "Places of every frame attend to what the frame is told"
     def __init__(self,
