@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['PHASES', 'emo_presets', 'EmoCfg', 'in_phase']
 
-# %% ../../nbs/emo/00_config.ipynb #5a9cabdd
+# %% ../../nbs/emo/00_config.ipynb #e0c08df7
 from dataclasses import dataclass
 from ..core.config import from_dict, to_dict, TrainCfg
 
-# %% ../../nbs/emo/00_config.ipynb #050013e8
+# %% ../../nbs/emo/00_config.ipynb #61c552ef
 @dataclass(frozen=True, kw_only=True)
 class EmoCfg(TrainCfg):
     "EMO and its training; the defaults are the paper's and, where it is silent, Hallo's"
@@ -73,12 +73,11 @@ def in_phase(
     told = dict(phase=phase, steps=cfg.phase_steps[k], bs=cfg.phase_bs[k])
     return from_dict(to_dict(cfg) | told | over, EmoCfg)
 
-# %% ../../nbs/emo/00_config.ipynb #04c11ff6
+# %% ../../nbs/emo/00_config.ipynb #74fb5475
 emo_presets: dict[str, EmoCfg] = {
     'emo-tiny': EmoCfg(
         size=64, fps=12.5, on_black=True, code_widths=(16, 32, 64), code_blocks=1, widths=(32, 64, 96), blocks=1,
         heads=4, groups=8, places=True, frames=8, motion=2, hear_width=64, drop_motion=.2, jitter=(.25, .2, .3, .1),
-        jitter_p=.8, lr=2e-3, betas=(.9, .99),
-        ema=.995, warmup=50, clip=1., phase_steps=(500, 1200, 500, 200), phase_bs=(16, 12, 4, 4), log_every=10,
-        snap_every=200, save_every=200),
+        jitter_p=.8, lr=2e-3, betas=(.9, .99), ema=.98, warmup=20, clip=1., phase_steps=(300, 600, 240, 80),
+        phase_bs=(16, 12, 4, 4), log_every=10, snap_every=100, save_every=100),
     'emo512': EmoCfg(lr=1e-5, lr_min=1e-5, betas=(.9, .999), clip=1., ema=0., micro=1)}

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['join_ratio', 'rank_correlation', 'measure_pictures', 'measure_video', 'measure_speed', 'measure_emo']
 
-# %% ../../nbs/emo/08_measure.ipynb #87a8b511
+# %% ../../nbs/emo/08_measure.ipynb #ebf38f4c
 from collections.abc import Sequence
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from .talkers import Talker
 from ..losses.perceptual import load_face_net
 from ..measure.metrics import correlation, csim, mouth_opening, psnr, see_faces
 
-# %% ../../nbs/emo/08_measure.ipynb #2ac35bf5
+# %% ../../nbs/emo/08_measure.ipynb #a42ce1c7
 def join_ratio(
     x:Tensor, # (B, T, 3, S, S) in [0, 1]
     frames:int, # of a clip
@@ -34,7 +34,7 @@ def rank_correlation(
     rank = lambda v: torch.as_tensor(v, dtype=torch.float64).argsort().argsort().double()
     return correlation(rank(a), rank(b))
 
-# %% ../../nbs/emo/08_measure.ipynb #2e9b128d
+# %% ../../nbs/emo/08_measure.ipynb #ebe61271
 def _pictures(o, cfg, at):
     "Frames (len(at), 3, S, S) of a talker, on black if the model knows nothing else"
     x = o.x[at].float()/255
@@ -58,7 +58,7 @@ def _identity(x, portrait, pose, name=''):
 def measure_pictures(
     net:Emo,
     people:list, # of `Talker`, held out
-    steps:int = 20, # of the diffusion
+    steps:int = 10, # of the diffusion
     seed:int = 0, # of the noise
 ) -> dict: # name to number
     "Another picture of each person, from a portrait; the autoencoder beside it"
@@ -75,7 +75,7 @@ def measure_pictures(
                 psnr_copy=psnr(portrait, other).mean().item()) \
         | _identity(made, portrait, pose) | _identity(back, portrait, pose, '_code')
 
-# %% ../../nbs/emo/08_measure.ipynb #ac4effc4
+# %% ../../nbs/emo/08_measure.ipynb #8b6178a3
 def _jaw(x, jaw):
     "Correlation over pictures (B, T, ...) of what the tracker reads with jaws (B, T), within each video"
     opening = mouth_opening(see_faces(x.flatten(0, 1)).landmarks).view(jaw.shape)
@@ -134,7 +134,11 @@ def measure_speed(
 def measure_emo(
     net:Emo,
     people:list, # of `Talker`, held out
+    steps:int = 10, # of the diffusion
+    clips:int = 4, # in a row
+    asked:int = 5, # speeds
 ) -> dict: # name to number
     "What the phase that a model comes from is for"
-    if net.cfg.phase in ('pixels', 'image'): return measure_pictures(net, people)
-    return measure_video(net, people) | (measure_speed(net, people) if net.cfg.phase == 'speed' else {})
+    if net.cfg.phase in ('pixels', 'image'): return measure_pictures(net, people, steps)
+    m = measure_video(net, people, clips, steps=steps)
+    return m | (measure_speed(net, people, asked, steps=steps) if net.cfg.phase == 'speed' else {})

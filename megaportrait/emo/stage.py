@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TRAINED', 'REGISTERED', 'train_only', 'EmoStage', 'train_emo']
 
-# %% ../../nbs/emo/09_stage.ipynb #2e33e958
+# %% ../../nbs/emo/09_stage.ipynb #f10b05cc
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -27,7 +27,7 @@ from ..train.run import check_run, Registered, train_stage
 from ..train.stage import autocast, Losses, Stage
 from ..train.state import first_alone, State
 
-# %% ../../nbs/emo/09_stage.ipynb #c30575b1
+# %% ../../nbs/emo/09_stage.ipynb #0d2c1db6
 TRAINED = dict(pixels=('autoencoder',), image=('backbone', 'reference', 'locator'), video=('audio', 'temporal'),
                speed=('temporal', 'speed'))
 
@@ -39,7 +39,7 @@ def train_only(
     for name, part in net.named_children(): part.requires_grad_(name in parts)
     return net
 
-# %% ../../nbs/emo/09_stage.ipynb #807d23ab
+# %% ../../nbs/emo/09_stage.ipynb #2a8ab78f
 def _cut(o, cfg, draw):
     "Portrait, motion frames and frames of a clip (1 + n + F, ...), with what they hear"
     T, F, n, near = len(o.x), cfg.frames, cfg.motion, cfg.near
@@ -71,7 +71,8 @@ class EmoStage(Stage):
     def __init__(self,
         unseen:list|None = None, # held-out `Talker`s, to measure on
         base:str|Path = '', # model to begin with: of the phase before, or shipped; empty: a new one
-    ): self.unseen, self.base = unseen or [], base
+        look:dict|None = None, # how to measure, as of `measure_emo`
+    ): self.unseen, self.base, self.look = unseen or [], base, look or {}
 
     def open(self, data:list) -> list: # of `Talker`
         self.talkers = [o for o in data if o.sound is not None]
@@ -155,31 +156,36 @@ class EmoStage(Stage):
         return nn.ModuleList(getattr(model, k) for k in TRAINED[model.cfg.phase])
     def save(self, folder:Path, st:State): save_model(folder, st.ema, st.cfg)
     def measure(self, run:Path, st:State, n:int) -> dict:
-        return measure_emo(load_emo(run, st.device), self.unseen[:n])
+        return measure_emo(load_emo(run, st.device), self.unseen[:n], **self.look)
 
-# %% ../../nbs/emo/09_stage.ipynb #62fafe2a
+# %% ../../nbs/emo/09_stage.ipynb #b2729c4e
+def _one(cfg, phase):
+    "A phase of it; steps and batch size that somebody set are those of all phases"
+    return in_phase(cfg, phase, **{k: getattr(cfg, k) for k in ('steps', 'bs') if getattr(cfg, k) != getattr(EmoCfg, k)})
+
 def train_emo(
     cfg:EmoCfg,
     data:str|Path = '', # as of `find_talkers`
     run:str|Path = 'runs/emo',
     *,
     base:str = '', # model to begin with; empty: a new one
-    pairs:int = 6, # people to measure on; 0: do not measure
+    pairs:int = 4, # people to measure on; 0: do not measure
     stills:str|Path = '', # prepared folder of further people for the phases of pictures
     phases:tuple = PHASES, # which to train
-    people:int = 24, # who are rendered where there are no data
+    made:dict|None = None, # of what is rendered where there are no data, as of `find_talkers`
+    look:dict|None = None, # how to measure, as of `measure_emo`
     **go, # seed, device, resume, workers, progress: as of chapter *The loop*
 ) -> dict: # the numbers of all phases; empty on other processes than the first
     "EMO from data to held-out numbers"
     go, run, found = dict(resume=True, device='') | go, Path(run), {}
-    for p in phases: check_run(in_phase(cfg, p), run/p, device=go['device'], resume=go['resume'])
-    with first_alone(go['device']): root = find_talkers(data, cfg, run.parent, people)
+    if go.pop('start', ''): raise ValueError('EMO begins with a whole model: name it by base (--base), not by --from')
+    for p in phases: check_run(_one(cfg, p), run/p, device=go['device'], resume=go['resume'])
+    with first_alone(go['device']): root = find_talkers(data, cfg, run.parent, **made or {})
     clips, held = open_sets(root, pairs > 0)
     told, unseen = read_talkers(clips, cfg), read_talkers(held, cfg)[:pairs] if pairs else []
     more = read_talkers(open_sets(stills, False)[0], cfg) if stills else []
     for p in phases:
-        one = in_phase(cfg, p, **({} if cfg.steps == EmoCfg.steps else dict(steps=cfg.steps)))
-        m = train_stage(EmoStage(unseen, base), one, told + more, run/p, pairs=pairs, **go)
+        m = train_stage(EmoStage(unseen, base, look), _one(cfg, p), told + more, run/p, pairs=pairs, **go)
         found |= {f'{p}_{k}': v for k, v in m.items()}
         base = run/p
     if found: save_json(run/'metrics.json', found)
