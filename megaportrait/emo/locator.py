@@ -20,7 +20,7 @@ def face_box(
     "The box around a face over all frames"
     xy = marks[..., :2].flatten(0, 1)
     xy = xy[xy.isfinite().all(1)]
-    if not len(xy): raise ValueError('the clip has no landmarks, and its face cannot be found; prepare it with landmarks')
+    if not len(xy): raise ValueError('the clip has no landmarks, so where its face is stays unknown; prepare it again')
     lo, hi = xy.amin(0), xy.amax(0)
     more = grow*(hi - lo)
     return torch.cat([lo - more, hi + more]).clamp(-1, 1)

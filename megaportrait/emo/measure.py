@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from .model import Emo, from_noise, Said, speak_on
 from .motion import head_speed
-from .talkers import Talker
 from ..losses.perceptual import load_face_net
 from ..measure.metrics import correlation, csim, mouth_opening, psnr, see_faces
 
@@ -23,7 +22,8 @@ def join_ratio(
     "The change at joins over the change elsewhere"
     step = x.diff(dim=1).abs().mean((0, 2, 3, 4))
     at = (torch.arange(len(step)) + 1) % frames == 0
-    if not at.any() or at.all(): raise ValueError(f'{x.shape[1]} frames in clips of {frames} have no join, or nothing else')
+    if not at.any() or at.all():
+        raise ValueError(f'{x.shape[1]} frames in clips of {frames} have no join, or nothing else')
     return (step[at].mean()/step[~at].mean()).item()
 
 def rank_correlation(

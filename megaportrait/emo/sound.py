@@ -8,7 +8,7 @@ __all__ = ['heard', 'widened', 'Windows', 'Told']
 # %% ../../nbs/emo/03_sound.ipynb #b8edab4b
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
-from ..data.audio import log_mel, N_MEL
+from ..data.audio import log_mel
 from .autoencoder import zero
 from .backbone import Attend
 

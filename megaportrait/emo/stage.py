@@ -21,7 +21,7 @@ from .config import emo_presets, EmoCfg, in_phase, PHASES
 from .measure import measure_emo
 from .model import Emo, from_noise, load_emo, Said, speak_on
 from .sound import widened
-from .talkers import find_talkers, read_talkers, Talker
+from .talkers import find_talkers, read_talkers
 from ..nets.diffusion import diffuse, velocity
 from ..train.run import check_run, Registered, train_stage
 from ..train.stage import autocast, Losses, Stage
@@ -161,7 +161,8 @@ class EmoStage(Stage):
 # %% ../../nbs/emo/09_stage.ipynb #b2729c4e
 def _one(cfg, phase):
     "A phase of it; steps and batch size that somebody set are those of all phases"
-    return in_phase(cfg, phase, **{k: getattr(cfg, k) for k in ('steps', 'bs') if getattr(cfg, k) != getattr(EmoCfg, k)})
+    told = {k: getattr(cfg, k) for k in ('steps', 'bs') if getattr(cfg, k) != getattr(EmoCfg, k)}
+    return in_phase(cfg, phase, **told)
 
 def train_emo(
     cfg:EmoCfg,
