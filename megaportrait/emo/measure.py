@@ -29,10 +29,11 @@ def _join_ratio(
 def _rank_correlation(
     a:Sequence, # numbers
     b:Sequence, # as many
-) -> float: # in [-1, 1]
+) -> float: # in [-1, 1]; NaN where one of them is none
     "Spearman's"
-    rank = lambda v: torch.as_tensor(v, dtype=torch.float64).argsort().argsort().double()
-    return correlation(rank(a), rank(b))
+    a, b = (torch.as_tensor(v, dtype=torch.float64) for v in (a, b))
+    rank = lambda v: v.argsort().argsort().double()
+    return correlation(rank(a), rank(b)) if (a + b).isfinite().all() else float('nan')
 
 # %% ../../nbs/emo/08_measure.ipynb #ebe61271
 def _pictures(o, cfg, at):
@@ -139,6 +140,8 @@ def measure_emo(
     asked:int = 5, # speeds
 ) -> dict: # name to number
     "What the phase that a model comes from is for"
-    if net.cfg.phase in ('pixels', 'image'): return _measure_pictures(net, people, steps)
+    if net.cfg.phase in ('pixels', 'image'):
+        m = _measure_pictures(net, people, steps)
+        return m if net.cfg.phase == 'image' else {k: v for k, v in m.items() if k == 'people' or k.endswith('_code')}
     m = measure_video(net, people, clips, steps=steps)
     return m | (_measure_speed(net, people, asked, steps=steps) if net.cfg.phase == 'speed' else {})
