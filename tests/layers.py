@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LIB = "megaportrait"
 PARTS = ("core", "data", "nets", "losses", "train", "measure", "labels", "mega", "fewshot", "metaportrait", "vasa",
-         "use", "study")  # in this order
-BESIDE = {"mega", "fewshot", "metaportrait", "vasa"}  # systems: none of them imports another
+         "emo", "use", "study")  # in this order
+BESIDE = {"mega", "fewshot", "metaportrait", "vasa", "emo"}  # systems: none of them imports another
 SHARED = {"main", "REGISTERED"}  # names that every command and every stage has
 HEIRS = {"data.person", "data.motion", "data.scene"}  # they take the names of data.people and data.render, whose place they are to have
 

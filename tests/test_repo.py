@@ -217,7 +217,7 @@ def test_every_import_of_the_package_finds_its_name():
 
 PROMISED = {"canonical_mesh", "warp_portable", "hinge_d", "fit_pose", "main", "dense_flow", "steadiness", "forget_people", "swap_scene", "EXPRESSIONS",
             "mesh_triangles", "explore", "Explorer", "Animator", "PoseStage", "FaceStage", "GazeStage", "EnhancerStage", "StudentStage", "PortraitStage",
-            "load_student", "make_talking", "VasaStage", "FewShotStage", "of_person", "finetune", "reptile",
+            "load_student", "make_talking", "VasaStage", "FewShotStage", "EmoStage", "of_person", "finetune", "reptile",
             "fomaml", "compare_folders", "see_clips", "kernel_distance", "puppet_test", "FeatureSet",
             "ExpressionStage", "measure_expressions", "labelled_strip", "Sync"}  # for users outside of this repository
 

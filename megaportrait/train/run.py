@@ -37,7 +37,7 @@ class Registered:
 
 STAGES = dict(base='mega.base_stage', hr='mega.enhancer_stage', student='mega.student_stage',
               metaportrait='metaportrait.portrait_stage', fewshot='fewshot.stage',
-              vasa='vasa.stage') # in the order of training
+              vasa='vasa.stage', emo='emo.stage') # in the order of training
 
 def registered(
     name:str, # of a stage
