@@ -80,14 +80,18 @@ def act_stage(
     who = [sample_identity(f'{name} {k}') for k in range(people)]
     return set_stage(size, who, sample_identity(f'{name} driver'), m)
 
+def _resized(x, size):
+    "Pictures at another size"
+    if size > x.shape[-1]: return F.interpolate(x, (size, size), mode='bicubic').clamp(0, 1)
+    return F.interpolate(x, (size, size), mode='area')
+
 @torch.no_grad()
 def play(
     model, # an animator of photographs, on the CPU
     stage:_Cast, # of pictures of any size
-) -> Tensor: # (P, T, 3, S, S)
+) -> Tensor: # (P, T, 3, S, S) at the size of the stage
     "Drive everybody"
-    out, size = [], (model.in_size,)*2
-    source, driver = (F.interpolate(x, size, mode='area') for x in (stage.source, stage.driver))
+    out, source, driver = [], *(_resized(x, model.in_size) for x in (stage.source, stage.driver))
     for x, pose, marks in zip(source, stage.pose_s, stage.marks_s):
         if not getattr(model, 'needs_landmarks', False):
             out.append(model.drive(model.avatar(x[None], pose[None]), driver, stage.pose_d))
@@ -96,7 +100,7 @@ def play(
         followed = model.follow(a, stage.marks_d, stage.pose_d)
         out.append(torch.cat([model.drive(a, driver[t:t+1], stage.pose_d[t:t+1], followed[t:t+1])
                               for t in range(len(stage.driver))]))
-    return torch.stack(out).float().cpu()
+    return torch.stack([_resized(o.float().cpu(), stage.driver.shape[-1]) for o in out])
 
 # %% ../../nbs/measure/08_acts.ipynb #00c664d3
 def _seen(

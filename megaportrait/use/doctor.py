@@ -84,10 +84,10 @@ def _shipped():
     return f"models {', '.join(folders) or 'none'}; label networks {', '.join(nets) or 'none'}"
 
 def _outside():
-    here = [k for k, e in registry.items() if find(e)]
-    groups = {'found': here}
-    for title, fetched in (('fetched when needed', True), ('by hand', False)):
-        groups[title] = [k for k, e in registry.items() if k not in here and bool(e.url) == fetched]
+    groups = {'found': [], 'fetched when needed': [], 'with an extra': [], 'by hand': []}
+    for k, e in registry.items():
+        come = 'fetched when needed' if e.url else 'with an extra' if e.extra else 'by hand'
+        groups['found' if find(e) else come].append(k)
     return '; '.join(f"{title} {', '.join(names) or 'none'}" for title, names in groups.items())
 
 def _video():
