@@ -16,11 +16,13 @@ TOY = dict(base=NETS | JUDGES, hr=NETS | JUDGES | dict(enh_widths=(4, 8, 8), enh
 
 
 def shrink():
-    "Every preset of the stages of MegaPortraits with small networks; batches, groups and parts stay as they are"
+    "Every preset of the stages of MegaPortraits with small networks; batches, groups and parts stay as they are, and a taught motion encoder"
     from megaportrait.train.run import registered
     for stage, over in TOY.items():
         presets = registered(stage).presets
-        for k, cfg in presets.items(): presets[k] = replace(cfg, **over)
+        for k, cfg in presets.items():
+            taught = {o: getattr(cfg, o) for o in ("mtn_size", "mtn_width", "z_dim")} if getattr(cfg, "expression", False) else {}
+            presets[k] = replace(cfg, **over | taught)
 
 
 def data(d):
