@@ -9,7 +9,7 @@ __all__ = ['load_expression_net', 'ExpressionCfg', 'ExpressionStage', 'see_expre
 # %% ../../nbs/labels/04_expression.ipynb #5fdc8a79
 import copy, math
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,7 @@ from .common import degrade, label_card, LabelCfg, LabelStage, new_background, t
 
 # %% ../../nbs/labels/04_expression.ipynb #fad2e42e
 _AT = {k: i for i, k in enumerate(MOVING)}
+_PLACES = {name: [_AT[k] for k in o] for name, o in FACE_PARTS.items()} # of each part in `MOVING`
 
 @dataclass(frozen=True, kw_only=True)
 class ExpressionCfg(LabelCfg):
@@ -113,8 +114,7 @@ class ExpressionStage(LabelStage):
         with autocast(st): told = model.told(model.motion.read(b['x']))
         known = b['e'].isfinite().flatten(1).all(1)
         off = F.smooth_l1_loss(told/st.ema.scale, b['e'].nan_to_num()/st.ema.scale, reduction='none')[known]
-        at = {name: [_AT[k] for k in o] for name, o in FACE_PARTS.items()}
-        return Losses({name: off[:, i].mean() if len(off) else 0*told.sum() for name, i in at.items()})
+        return Losses({name: off[:, i].mean() if len(off) else 0*told.sum() for name, i in _PLACES.items()})
 
     def picture(self, st:State, probe:dict) -> list:
         "Fixed faces as E_mtn sees them"
@@ -129,6 +129,7 @@ class ExpressionStage(LabelStage):
         sets = dict(synthetic=unseen) | (dict(real=clips) if clips else {})
         return {k: measure_expressions(net, o, st.cfg.size) for k, o in sets.items()}
 
+@lru_cache
 def _mirror_order() -> list: # (K,)
     "Where each point of `MOVING` sits in a mirror"
     flip = flip_index()

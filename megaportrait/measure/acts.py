@@ -31,8 +31,6 @@ def expressions(
     return p - p.nanmean(0)
 
 # %% ../../nbs/measure/08_acts.ipynb #49039d16
-_AT = {k: i for i, k in enumerate(MOVING)}
-
 def acts(
     e:Tensor, # (..., K, 3) of `expressions`
 ) -> dict: # name to (...), in the head's unit
