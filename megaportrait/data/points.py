@@ -16,7 +16,6 @@ from ..core.photos import NoFace
 from .body import EYE_RINGS, MOUTH_RING
 from .clips import Clip
 from .face import canonical_mesh, flip_index, mesh_triangles
-from .synthetic import _kind
 
 # %% ../../nbs/data/13_points.ipynb #a4148028
 IRISES = (range(468, 473), range(473, 478)) # the centre, then four points on the rim; as the eyes in `EYES`
@@ -93,18 +92,12 @@ def _towards():
 
 # %% ../../nbs/data/13_points.ipynb #bc589ed3
 def dense_landmarks(
-    clip:Clip, # prepared, or of the built-in set
+    clip:Clip, # with landmarks.npy
 ) -> Tensor: # (T, 478, 3) crop coordinates
-    "All landmarks of a clip, known, completed, or made again"
-    if 'landmarks.npy' in clip.parts: return complete_landmarks(clip.landmarks, clip.pose)
-    if not (made := clip.meta.get('made_from')):
+    "All landmarks of a clip, known or completed"
+    if 'landmarks.npy' not in clip.parts:
         raise ValueError(f'clip {clip.name} has no landmarks.npy; get it with `megaportrait prepare`')
-    person, motion, n, _, fps = made[:5]
-    identities, motions, drawn = _kind('people' not in made)
-    marks = torch.full((n, 478, 3), torch.nan)
-    again = drawn.render(identities.sample_identity(person), motions.sample_motion(motion, n, fps), 8)
-    marks[:, list(drawn.LANDMARKS)] = again.landmarks
-    return complete_landmarks(marks, clip.pose)
+    return complete_landmarks(clip.landmarks, clip.pose)
 
 # %% ../../nbs/data/13_points.ipynb #417fb123
 def known_points(
@@ -112,8 +105,8 @@ def known_points(
     n:int = 512, # tracks that are kept
 ) -> tuple[Tensor, Tensor]: # landmarks (T, 478, 3), NaN where nobody knows; tracks (T, n, 3)
     "All points of a clip that are known"
-    knows = 'landmarks.npy' in clip.parts or 'made_from' in clip.meta
-    marks = dense_landmarks(clip) if knows else torch.full((clip.frames, 478, 3), torch.nan)
+    known = 'landmarks.npy' in clip.parts
+    marks = dense_landmarks(clip) if known else torch.full((clip.frames, 478, 3), torch.nan)
     tracks = clip.tracks[:, :n]
     return marks, torch.cat([tracks, tracks.new_zeros(len(tracks), n - tracks.shape[1], 3)], 1)
 

@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from ..data.clips import ClipSet
 from ..data.pairs import PairDataset, to_float
-from ..data.synthetic import _kind
+from ..data.motion import EXPRESSIONS, Motion, sample_drivers
+from ..data.person import Identity, sample_identity
+from ..data.scene import Frames, render
 from ..losses.gaze import eye_patches
 from ..losses.perceptual import FaceNet, load_face_net
 from .metrics import (
@@ -64,23 +66,27 @@ def cross_people(
     "Choose sources, and who drives them"
     return tuple([f'cross {seed} {who} {i}' for i in range(n)] for who in ('source', 'driver'))
 
+def _together(o): return type(o[0])(**{f.name: torch.cat([getattr(x, f.name) for x in o]) for f in fields(o[0])})
+
+def _cross_pair(p:Identity, q:Identity, m_s:Motion, m_d:Motion, size:int, device:str) -> list[Frames]:
+    "Source, driver, truth, the driver's person in the source's place, and the truth with its eyelids the other way"
+    own = render(p, _together([m_s, m_d, replace(m_d, blink=1 - m_d.blink)]), size, device)
+    drv, other = (render(o, m_d, size, device) for o in (q, replace(q, scene=p.scene)))
+    return [own[:1], drv, own[1:2], other, own[2:]]
+
 def cross_pairs(
     size:int, # px
     n:int = 64,
     seed:int = 0, # people and motions; none of them is in a training set
     device:str = 'cpu', # to render on
-    heads:bool = True, # cartoon heads; False: people
 ) -> Pairs:
     "Make synthetic people with the motion of others, and the true pictures"
-    drawn, moves, draws = _kind(heads)
-    a, b = ([drawn.sample_identity(o) for o in names] for names in cross_people(n, seed))
-    m_s, m_d = (moves.sample_drivers(2*seed + 10**6 + k, n) for k in (0, 1))
-    def show(who, m): return draws.render(who, [m[i] for i in range(n)], size, device).map(lambda t: t[:, 0].cpu())
-    src, drv, truth = show(a, m_s), show(b, m_d), show(a, m_d)
-    other = show([replace(q, scene=p.scene) for p, q in zip(a, b)], m_d)
-    winked = show(a, replace(m_d, blink=1 - m_d.blink))
+    a, b = ([sample_identity(o) for o in names] for names in cross_people(n, seed))
+    m_s, m_d = (sample_drivers(2*seed + 10**6 + k, n) for k in (0, 1))
+    drawn = [_cross_pair(a[i], b[i], m_s[i], m_d[i], size, device) for i in range(n)]
+    src, drv, truth, other, winked = (_together(o).map(Tensor.cpu) for o in zip(*drawn))
     return Pairs(src.image, src.pose, drv.image, drv.pose, truth.image, truth.mask, other.image, winked.image,
-                 m_d.expression[:, moves.EXPRESSIONS.index('jaw' if heads else 'jawOpen')], m_d.blink,
+                 m_d.expression[:, EXPRESSIONS.index('jawOpen')], m_d.blink,
                  truth.face_mask, src.landmarks, truth.landmarks, truth.depth)
 
 # %% ../../nbs/measure/01_evaluate.ipynb #dc7b4b3e
@@ -173,22 +179,21 @@ def _motion_metrics(
 
 # %% ../../nbs/measure/01_evaluate.ipynb #cd0fcd6a
 def _synthetic(clips:ClipSet) -> bool: return clips[0].meta.get('source') == 'synthetic'
-def _heads(clips:ClipSet) -> bool: return _synthetic(clips) and 'people' not in clips[0].meta.get('made_from', ())
 
 def evaluate(
     model, # an animator that takes photos
     clips:ClipSet, # held-out people
     n:int = 64, # pairs of each kind
     seed:int = 0,
-    synthetic:bool|None = None, # cross pairs of synthetic heads, whose truth is known; None: if the clips are synthetic
+    synthetic:bool|None = None, # cross pairs of synthetic people, whose truth is known; None: if the clips are synthetic
 ) -> tuple[dict, dict]: # numbers, and {'self' and perhaps 'cross': (pairs, outputs)} to look at
     "Measure held-out reenactment: of one person by another frame, and where the truth is known by another person"
     crossed = _synthetic(clips) if synthetic is None else synthetic
     kinds = dict(self=_self_pairs(clips, model.out_size, n, seed))
-    if crossed: kinds['cross'] = cross_pairs(model.out_size, n, seed, heads=_heads(clips))
+    if crossed: kinds['cross'] = cross_pairs(model.out_size, n, seed)
     shown = {k: (pairs, drive_all(model, pairs)) for k, pairs in kinds.items()}
     last, x = shown['cross' if crossed else 'self']
-    cross = f"synthetic {'heads' if _heads(clips) else 'people'}" if crossed else 'none, the truth is unknown'
+    cross = 'synthetic people' if crossed else 'none, the truth is unknown'
     m = dict(split=clips.split, pairs=n, seed=seed, cross=cross)
     m |= _self_metrics(shown['self'][1], kinds['self']) | (_cross_metrics(x, last) if crossed else {})
     m |= _identity_metrics(x, last, load_face_net()) | (_eyelid_metrics(x, last) if crossed else {})

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 from ..core import pose as P
-from ..data.people import sample_drivers, sample_identity, sample_scene
-from ..data.render import Frames, render
+from ..data.motion import EXPRESSIONS, sample_drivers
+from ..data.person import sample_identity, sample_scene
+from ..data.scene import Frames, render
 from ..losses.perceptual import load_face_net
 from ..nets.motion import motion_crop
 
@@ -97,12 +98,15 @@ def _leakage_frames(
     seed:int = 0, # people and motions; none of them is in a training set
     device:str|torch.device = 'cpu', # to render on
 ) -> Frames: # of n_people*n_frames, person by person, on the CPU
-    "People in many poses, expressions, clothes, places and lights"
+    "People in many poses, expressions, colours of clothes, places and lights"
     if min(n_people, n_frames) < 3:
         raise ValueError(f'{n_people} people with {n_frames} frames each cannot be split; '
                          'take at least three of each')
-    names = [(k, t) for k in range(n_people) for t in range(n_frames)]
-    who = [replace(sample_identity(f'probe {seed} {k}'), scene=sample_scene(f'probe {seed} {k} {t}')) for k, t in names]
+    who = []
+    for k in range(n_people):
+        p = sample_identity(f'probe {seed} {k}')
+        worn = dict(garment=p.scene.garment, neckline=p.scene.neckline) # the cut stays, and with it the mesh
+        who += [replace(p, scene=replace(sample_scene(f'probe {seed} {k} {t}'), **worn)) for t in range(n_frames)]
     moves = sample_drivers(2*10**6 + seed, len(who))
     return render(who, [moves[i] for i in range(len(who))], size, device).map(lambda t: t[:, 0].cpu())
 
@@ -126,6 +130,8 @@ def describe(
                           face=net(x, pose)))
     return {k: torch.cat([p[k].flatten(1).float().cpu() for p in parts]) for k in parts[0]}
 
+_JAW = EXPRESSIONS.index('jawOpen')
+
 def measure_leakage(
     model, # ready for use, in eval mode, with `motion` and `appearance`
     seed:int = 0, # of the people
@@ -136,7 +142,7 @@ def measure_leakage(
     # probe_WHAT_FROM: WHAT is identity, pose, jaw or lids, FROM is z, e, pixels or face; probe_identity_chance; auc_z
     f = _leakage_frames(model.in_size, n_people, n_frames, seed, next(model.parameters()).device)
     who, t = torch.arange(n_people).repeat_interleave(n_frames), torch.arange(n_frames).repeat(n_people)
-    numbers = dict(pose=torch.stack(P.angles(P.split(f.pose)[1]), 1), jaw=f.expression[:, :1], lids=f.blink)
+    numbers = dict(pose=torch.stack(P.angles(P.split(f.pose)[1]), 1), jaw=f.expression[:, _JAW:_JAW+1], lids=f.blink)
     m, told = dict(probe_people=n_people, probe_frames=n_frames, probe_identity_chance=1/n_people), describe(model, f)
     for name, x in told.items():
         m[f'probe_identity_{name}'] = _read_class(x, who, t % 3 == 2)

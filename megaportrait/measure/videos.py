@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from ..data.clips import ClipSet
 from ..data.points import smooth_landmarks
-from ..data.people import sample_identity, sample_motion
-from ..data.render import render
+from ..data.motion import sample_motion
+from ..data.person import sample_identity
+from ..data.scene import render
 from .evaluate import cross_people, drive_all, Pairs
 from .flicker import affine_motion, flicker, rigid_motion
 from .reenact import clip_pairs

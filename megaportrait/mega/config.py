@@ -151,13 +151,14 @@ presets: dict[str, BaseCfg] = dict(
     tiny=BaseCfg(
         size=64, groups=2, vol_ch=16, vol_depth=8, app_widths=(16, 32, 64), app_blocks3d=1, global_size=64,
         global_width=16,
-        global_layers=(1, 1, 1, 1), e_ch=64, mtn_size=64, mtn_width=8, warp_widths=(32, 16, 16),
+        global_layers=(1, 1, 1, 1), e_ch=64, mtn_size=64, mtn_width=16, warp_widths=(32, 16, 16),
         warp_factors=((2, 2, 2), (1, 2, 2)), rigid_parts=True,
         g3d_widths=(16, 16, 16), g3d_residual=True, g3d_place=True, g2d_width=64, g2d_blocks=2, g2d_ups=(32, 16),
+        carry=True, expression=True, w_flow=40., flow_moving=8., w_moved=10., w_read=1., w_eyes=600., w_mouth=600.,
         w_l1=20., w_l2=300., w_vgg=.3, w_face=.05,
         w_adv=.25, w_fm=10., w_cos=.5, adv_from=.93, w_gaze=0., percept='face', percept_width=16, percept_scales=2,
         disc_width=12, disc_strides=(2, 2, 1),
-        bs=8, steps=1700, lr=3e-3, lr_d=4e-4, lr_kernel=.03, warmup=50, betas=(.9, .99), ema=.99, log_every=10,
+        bs=8, steps=1500, lr=3e-3, lr_d=4e-4, lr_kernel=.03, warmup=50, betas=(.9, .99), ema=.99, log_every=10,
         snap_every=300, save_every=300),
 )
 

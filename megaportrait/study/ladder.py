@@ -16,9 +16,9 @@ from torch import Tensor
 from ..core.files import save_json
 from ..core.viz import save_grid
 from ..data.clips import Clip, ClipSet, held_out
-from ..data.people import sample_identity, sample_motion, swap_scene
-from ..data.render import render
-from ..data.synthetic import find_data
+from ..data.person import swap_scene
+from ..data.scene import render
+from ..data.synthetic import find_data, remade
 from ..measure.evaluate import drive_all, Pairs
 from ..measure.metrics import closer_to, mse, psnr, yaw_of
 from ..mega.base_stage import BaseStage
@@ -27,12 +27,13 @@ from ..train.loop import train
 
 # %% ../../nbs/study/00_ladder.ipynb #1d61bbde
 def toy() -> BaseCfg:
-    "Configure the base model at 32 px, for tests that train"
+    "Configure the base model at 32 px, for tests that train: everything is learned, nothing carried"
     return replace(
         presets['tiny'], size=32, app_widths=(16, 32, 64), global_size=32, global_width=8, global_layers=(1, 1),
         e_ch=32, mtn_size=32, z_dim=128, warp_widths=(32, 16), warp_factors=((2, 2, 2),), g3d_widths=(16, 16),
         g3d_factors=((.5, .5, .5),), g2d_width=48, g2d_blocks=1, g2d_ups=(32, 16), percept_scales=1, w_face=0.,
-        roll_group=2, adv_from=.8, warmup=10, log_every=10, snap_every=10**6, save_every=10**6)
+        roll_group=2, carry=False, expression=False, w_flow=0., flow_moving=1., w_moved=0., w_read=0., w_eyes=0.,
+        w_mouth=0., mtn_width=8, adv_from=.8, warmup=10, log_every=10, snap_every=10**6, save_every=10**6)
 
 # %% ../../nbs/study/00_ladder.ipynb #e037e6ea
 @dataclass(frozen=True)
@@ -116,16 +117,10 @@ def _true_pictures(
     scene:list[Clip]|None = None, # whose clothes, light and place; default: their own
 ) -> tuple[Tensor, Tensor]: # pictures (N, 3, H, W) and masks (N, 1, H, W)
     "Synthetic people with the motion of others, rendered as the clips were, then brought to size"
-    who, of = ([sample_identity(_made_from(c)[0]) for c in o] for o in (people, scene or people))
-    moves = [sample_motion(clip, n, fps)[t] for (_, clip, n, _, fps, *_), t in zip(map(_made_from, drivers), at)]
-    f = render([swap_scene(a, b) for a, b in zip(who, of)], moves, _made_from(people[0])[3])
+    who, of = ([remade(c)[0] for c in o] for o in (people, scene or people))
+    moves = [remade(c)[1][t] for c, t in zip(drivers, at)]
+    f = render([swap_scene(a, b) for a, b in zip(who, of)], moves, people[0].meta['size'])
     return tuple(F.interpolate(x[:, 0], (size, size), mode='bilinear', antialias=True) for x in (f.image, f.mask))
-
-def _made_from(clip):
-    "Identity, motion, frames, size, fps, ... of a synthetic clip"
-    if made := clip.meta.get('made_from'): return made
-    raise ValueError(f'{clip.folder} does not say what it was rendered from: the ladder measures against true '
-                     'pictures, which only synthetic clips have; leave data empty')
 
 # %% ../../nbs/study/00_ladder.ipynb #35e8fdaf
 def crossed(

@@ -17,9 +17,9 @@ from PIL import Image, ImageDraw, ImageFont
 from ..core.files import in_test, markdown_table, project_root, save_json
 from ..core.viz import save_grid, save_moving, to_uint8
 from ..data.clips import ClipSet, held_out
-from ..data import motion as motions, person as persons
-from ..data.people import sample_drivers, sample_identity, sample_motion
-from ..data.render import render
+from ..data.motion import sample_drivers, sample_motion
+from ..data.person import sample_identity
+from ..data.scene import render
 from ..data.synthetic import find_data, make_clips
 from ..measure.acts import play, set_stage
 from ..measure.evaluate import cross_pairs, cross_people, drive_all, evaluate, Pairs
@@ -214,8 +214,8 @@ def labelled_strip(
 ) -> list: # of each frame the picture (3, H, W)
     "Show one pair, source, driver, output and truth, with labels; save strip.webp"
     (who, *_), (by, *_) = cross_people(1, 5)
-    s = set_stage(size or model.out_size, [persons.sample_identity(who)], persons.sample_identity(by),
-                  motions.sample_motion(by, frames, fps))
+    s = set_stage(size or model.out_size, [sample_identity(who)], sample_identity(by),
+                  sample_motion(by, frames, fps))
     labels = 'source', 'driver', 'output', 'truth'
     sheets = [_labelled([s.source[0], *o], labels) for o in zip(s.driver, play(model, s)[0], s.truth[0])]
     save_moving(Path(out)/'strip.webp', [[[o]] for o in sheets], fps)

@@ -25,8 +25,9 @@ from ..data.clips import ClipSet
 from ..data.crops import crop, crop_boxes, crop_frames, crop_track, smooth_poses
 from ..data.face import check_faces, track, Tracker
 from ..data.points import complete_landmarks, dense_landmarks, smooth_landmarks
-from ..data.people import Identity, Motion, sample_identity, sample_motion
-from ..data.render import Frames, LANDMARKS, render
+from ..data.motion import Motion, sample_motion
+from ..data.person import Identity, sample_identity
+from ..data.scene import Frames, LANDMARKS, render
 
 # %% ../../nbs/use/00_source.ipynb #2ae2a56c
 @dataclass
