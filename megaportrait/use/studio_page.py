@@ -43,6 +43,7 @@ def _recording(out):
     wide, half = W.Layout(width='300px'), W.Layout(width='146px')
     button = lambda what, layout, **kw: W.Button(description=what, layout=layout, **kw)
     return dict(out=W.Text(str(out), description='write to', continuous_update=False, layout=wide),
+                mark=W.Checkbox(False, description="burn in the word 'synthetic'", indent=False, layout=wide),
                 bar=W.IntProgress(0, 0, 1, layout=wide), record=button('record', half),
                 stop=button('stop', half, disabled=True), still=button('save this frame, png', wide))
 
@@ -77,7 +78,7 @@ class Page:
                       'The person shown did not do or say this. Every file that is saved here says so.</div>')
         who = [head('Who'), n['source'], self.ups['source'], n['driver'], self.ups['driver'], n['model']]
         behind = [head('Background'), self.background, self.colour, self.paste]
-        recording = [head('Record'), r['out'], row(r['record'], r['stop']), r['bar'], r['still'], self.video]
+        recording = [head('Record'), r['out'], r['mark'], row(r['record'], r['stop']), r['bar'], r['still'], self.video]
         pose = [head('Head'), *pick('yaw', 'pitch', 'roll', 'x', 'y', 'scale'), row(self.frontal, self.reset)]
         face = [head('Face'), *pick('strength', 'blink', 'gaze_right', 'gaze_up', 'jaw', 'smile'), self.known]
         motion = [head('Motion'), *pick('relative', 'own_scale', 'cutoff', 'beta')]

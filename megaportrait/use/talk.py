@@ -25,7 +25,7 @@ from ..data.speech import speak
 from ..data.talking import condition, CONTROLS, neutral, to_motion
 from ..metaportrait.transfer import head_shape, Resting, resting
 from .animate import check_out
-from .background import Compositor, matte_of
+from .background import Compositor, matte_of, stamp
 from .puppet import carries, open_puppet, Puppet
 from .source import lazy_tracker, to_pictures
 from .steady import relative_pose
@@ -108,6 +108,7 @@ def talk(
     talker:str|Path = 'talker', # makes the motion: a run folder, or a name of shipped weights
     face:int|None = None,     # which face of the photograph, from the left, 0 first
     guide:float = .25,        # how strongly the sound is followed beyond its share
+    mark:bool = False,        # burn the word 'synthetic' into a corner
     bs:int = 4,               # frames at a time
     device:str = '',          # 'cpu', 'cuda', …; empty: the best at hand
     progress:bool = True,     # show a bar
@@ -128,7 +129,9 @@ def talk(
         compositor = Compositor(puppet.source, puppet.out_size, matte_of(tracker), 'model', Path(photo).is_file())
         fps, times = net.cfg.fps, np.arange(len(x))/net.cfg.fps
         bar = tqdm(_talk_frames(puppet, x, head, bs), total=len(x), unit=' frames', disable=not progress, leave=False)
-        write_video(out, map(compositor, bar), times, Fraction(fps).limit_denominator(1001), _Heard(heard), _NOTE)
+        frames = map(compositor, bar)
+        if mark: frames = map(stamp, frames)
+        write_video(out, frames, times, Fraction(fps).limit_denominator(1001), _Heard(heard), _NOTE)
     return dict(out=str(out), frames=len(x), seconds=len(x)/fps, fps=fps)
 
 # %% ../../nbs/use/21_talk.ipynb #7ac03dff
@@ -151,6 +154,7 @@ def _parser():
     p.add_argument('--talker', default='talker', help='model that makes the motion: a run folder, or shipped weights')
     p.add_argument('--face', type=int, metavar='N', help='which face to use, counted from the left, 0 first')
     p.add_argument('--guide', type=float, default=.25, help='how strongly to follow the sound (guidance)')
+    p.add_argument('--mark', action='store_true', help="burn the word 'synthetic' into a corner of the video")
     p.add_argument('--bs', type=int, default=4, help='frames to compute at a time')
     p.add_argument('--device', default='', help='cpu, cuda, …; default: the best at hand')
     p.add_argument('--quiet', dest='progress', action='store_false', help='show no progress bar')
