@@ -61,7 +61,7 @@ def complete_landmarks(
     marks:Tensor, # (T, 478, 3) crop coordinates, NaN where a point is not known; the same points in all frames
     pose:Tensor, # (T, 4, 4) head to crop
 ) -> Tensor: # (T, 478, 3) crop coordinates
-    "All points from the known ones, which stay as they are: the smoothest change of the mean face"
+    "Complete the known points, which stay as they are, by the smoothest change of the mean face"
     known = tuple(marks.isfinite().all(-1).all(0).nonzero()[:, 0].tolist())
     if len(known) == 478: return marks
     if len(known) < 12:
@@ -76,7 +76,7 @@ def complete_landmarks(
 def facing(
     marks:Tensor, # (B, 478, 3) crop coordinates
 ) -> Tensor: # (B, 468) 1: towards the viewer, 0: seen edge on, below: away
-    "How much the surface at each point of the mesh looks at the viewer"
+    "Measure how much the surface at each point of the mesh faces the viewer"
     t = torch.from_numpy(mesh_triangles()).to(marks.device)
     a, b, c = (marks[:, t[:, k]] for k in range(3))
     flat = torch.linalg.cross(b - a, c - a)
@@ -95,7 +95,7 @@ def _towards():
 def dense_landmarks(
     clip:Clip, # prepared, or of the built-in set
 ) -> Tensor: # (T, 478, 3) crop coordinates
-    "All landmarks of a clip, known, completed, or made again"
+    "Return all landmarks of a clip: stored, completed, or computed again"
     if 'landmarks.npy' in clip.parts: return complete_landmarks(clip.landmarks, clip.pose)
     if not (made := clip.meta.get('made_from')):
         raise ValueError(f'clip {clip.name} has no landmarks.npy; get it with `megaportrait prepare`')
@@ -111,7 +111,7 @@ def known_points(
     clip:Clip, # any
     n:int = 512, # tracks that are kept
 ) -> tuple[Tensor, Tensor]: # landmarks (T, 478, 3), NaN where nobody knows; tracks (T, n, 3)
-    "All points of a clip that are known"
+    "Return all points of a clip that are known"
     knows = 'landmarks.npy' in clip.parts or 'made_from' in clip.meta
     marks = dense_landmarks(clip) if knows else torch.full((clip.frames, 478, 3), torch.nan)
     tracks = clip.tracks[:, :n]
@@ -122,7 +122,7 @@ def mirrored(
     flip:Tensor, # (B,) which samples are mirrored
     order=slice(None), # of the points in a mirror: `flip_index()` for landmarks
 ) -> Tensor:
-    "Points of pictures of which some are mirrored"
+    "Mirror the points of those pictures that are mirrored"
     flip = flip.cpu().view(-1, *[1]*(p.dim() - 1))
     return torch.where(flip, p[..., order, :]*p.new_tensor([-1, 1, 1]), p)
 
@@ -130,7 +130,7 @@ def points_of_batch(
     known:list, # `known_points` of every clip of the set
     b:dict, # a batch of pairs: clip, frame_s, frame_d, flip, (B,) each
 ) -> dict: # marks_s, marks_d (B, 478, 3), tracks_s, tracks_d (B, n, 3)
-    "The points of a batch of pairs, mirrored where the pictures are"
+    "Return the points of a batch of pairs, mirrored where the pictures are"
     out = {}
     for k in 'sd':
         at = [[o[t] for o in known[i]] for i, t in zip(b['clip'].tolist(), b[f'frame_{k}'].tolist())]
@@ -144,7 +144,7 @@ def smooth_landmarks(
     sigma:float = 1.5, # frames
     tau:float = .008, # crop coordinates: what jitter explains, 1 px of a picture of 256
 ) -> np.ndarray: # (T, 478, 3) float32
-    "Landmarks without gaps and with less jitter: what rests is averaged over time, what moves is kept"
+    "Fill gaps of landmarks and smooth them: resting points are averaged over time, moving ones are kept"
     a = np.asarray(marks, np.float64)
     ok = np.isfinite(a).all((1, 2))
     if not ok.any(): raise NoFace('the face was found in no frame, so there are no landmarks to follow')

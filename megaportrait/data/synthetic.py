@@ -130,7 +130,7 @@ def make_synthetic(
     size:int = 64, # px
     workers:int = 2, # processes
 ) -> Path:
-    "The built-in set of synthetic heads, or what is missing of it"
+    "Make the built-in set of synthetic heads, or what is missing of it"
     for split, n in _SYNTHETIC.items():
         make_clips(root, n, n_frames=12, size=size, fps=3., split=split, landmarks=False, workers=workers)
     return Path(root)
@@ -140,7 +140,7 @@ def make_people(
     size:int, # px
     workers:int = 2, # processes
 ) -> Path:
-    "A set of people whose every frame has an expression of its own, with what is known of every point"
+    "Make a set of people in which every frame has its own expression, with tracks of every point"
     for split, n in _PEOPLE.items():
         make_clips(root, n, n_frames=10, size=size, fps=3., split=split, workers=workers, heads=False, tracks=512,
                    apart=True)
@@ -152,7 +152,7 @@ def find_data(
     beside:Path, # folder for a set that has to be rendered first
     people:bool = False, # people instead of heads
 ) -> Path:
-    "The folder to train on"
+    "Find the folder to train on"
     if data: return Path(data)
     if people: return make_people(Path(beside)/f'people-{size}', size)
     shipped = data_dir()/'synthetic'
