@@ -12,8 +12,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 from ..core.viz import pca_palette
-from ..data.people import Motion
-from ..data.render import Frames, render
+from ..data.motion import Motion
+from ..data.scene import Frames, render
 from ..measure.flicker import follow_points, visible
 from ..mega.base import BaseModel
 from ..nets.warp import identity_grid, to_canonical, to_driver, warp
@@ -92,11 +92,10 @@ def true_frame(
     "Render the source's person with the motion of the edit"
     a, b = pair.source.motion, pair.driver.motion
     if a is None or b is None: return None
-    low = torch.tensor([0., -1, -1, 0, -1])  # the jaw cannot be more than shut, nor a pucker less than none
-    mix = lambda k, lo=-1., hi=1.: getattr(a, k).lerp(getattr(b, k), edit.strength).clamp(lo, hi)
+    mix = lambda k, lo=0., hi=1.: getattr(a, k).lerp(getattr(b, k), edit.strength).clamp(lo, hi)
     yaw, pitch, roll = (math.radians(o) for o in (edit.yaw, edit.pitch, edit.roll))
     m = Motion(*torch.tensor([[yaw], [pitch], [roll]]), torch.tensor([[edit.x, edit.y]]), torch.tensor([edit.scale]),
-               mix('expression', low, torch.ones(5)), mix('blink', 0.), mix('eyes'))
+               mix('expression'), mix('blink'), mix('eyes', -1.))
     return render(pair.source.who, m, pair.model.in_size)
 
 # %% ../../nbs/use/11_flow.ipynb #d434f5ff
