@@ -24,9 +24,10 @@ from ..core.video import read_video, Video
 from ..data.clips import ClipSet
 from ..data.crops import crop, crop_boxes, crop_frames, crop_track, smooth_poses
 from ..data.face import check_faces, track, Tracker
-from ..data.points import complete_landmarks, dense_landmarks, smooth_landmarks
-from ..data.people import Identity, Motion, sample_identity, sample_motion
-from ..data.render import Frames, LANDMARKS, render
+from ..data.points import dense_landmarks, smooth_landmarks
+from ..data.motion import Motion, sample_motion
+from ..data.person import Identity, sample_identity
+from ..data.scene import Frames, render
 
 # %% ../../nbs/use/00_source.ipynb #2ae2a56c
 @dataclass
@@ -103,12 +104,6 @@ def _clip_source(path, frame, landmarks):
     box = np.full(3, x.shape[0]/2)
     return Source(x, c.mask(frame)[0].numpy(), box, c.pose[frame:frame + 1], landmarks=marks)
 
-def _points(o):
-    "All landmarks of rendered frames"
-    marks = torch.full((len(o.pose), 478, 3), torch.nan)
-    marks[:, list(LANDMARKS)] = o.landmarks
-    return complete_landmarks(marks, o.pose)
-
 def _name(what):
     "The name in 'person NAME', else nothing"
     return str(what).removeprefix('person ') if str(what).startswith('person ') else ''
@@ -119,7 +114,7 @@ def _person_source(name, frame, side=256, n=240):
     who, motion = sample_identity(name), sample_motion(name, n)[frame]
     o = render(who, motion, side)
     mask = (o.mask[0, 0]*255).round().byte().numpy()
-    return Source(to_pictures(o.image)[0], mask, np.full(3, side/2), o.pose, who, motion, _points(o))
+    return Source(to_pictures(o.image)[0], mask, np.full(3, side/2), o.pose, who, motion, o.landmarks)
 
 def _shown(path):
     "How many pictures a file shows, 0: it is none; what is broken is refused, and not left to a reader of videos"
@@ -202,7 +197,7 @@ def _person_driver(name, size, start, end, n=24, fps=8):
     "A synthetic person who talks and looks around"
     o = render(sample_identity(name), sample_motion(name, n, fps), size)
     return _known_driver(f'person {name}', to_pictures(o.image).__getitem__, o.pose, Fraction(fps), start, end,
-                         _points(o))
+                         o.landmarks)
 
 def open_driver(
     what:str|Path,          # a video, a clip folder, or 'person NAME'

@@ -201,7 +201,7 @@ class _Studio(_Desk):
         finally: self.rest(False)
 
 def studio(
-    model:str|Path = 'tiny-base', # a run folder, or the name of weights that the repository ships
+    model:str|Path = 'compact-base', # a run folder, or the name of weights that the repository ships
     source:str|Path = 'person 26', # 'person NAME', a photo, a video (its first frame), or a clip folder
     driver:str|Path = '', # likewise, or 'camera N'; empty: only the sliders move the head
     out:str|Path = 'studio.mp4', # what is recorded

@@ -31,7 +31,7 @@ def _files(model, source, driver, got):
     def box(label, value, hint, options):
         look = dict(placeholder=hint, continuous_update=False, layout=wide)
         return W.Combobox(value=str(value), options=options, description=label, **look)
-    names = dict(model=box('model', model, 'a run folder, or a shipped one', ('tiny-base', 'carrier')),
+    names = dict(model=box('model', model, 'a run folder, or a shipped one', ('compact-base', 'carrier')),
                  source=box('portrait', source, 'a photo, or person NAME', SOMEBODY),
                  driver=box('driver', driver, 'none: only the sliders', ('camera 0', *SOMEBODY)))
     ups = {k: drop_box(kind, lambda item, k=k: got(k, item)) for k, kind in (('source', 'image'), ('driver', 'video'))}
