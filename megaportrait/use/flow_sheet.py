@@ -139,7 +139,7 @@ def paste_panels(
 ) -> Image.Image:
     "Paste panels on one sheet"
     at = lambda r, c: (GAP + c*(SIDE + GAP), HEAD + r*(SIDE + HEAD))
-    rows = 1 + max(r for r, *_ in panels)
+    rows = 1 + max((r for r, *_ in panels), default=2)
     sheet = Image.new('RGB', (at(0, 5)[0], at(rows, 0)[1] - HEAD + GAP), (238, 238, 238))
     d = ImageDraw.Draw(sheet)
     for r, c, title, im in panels:
