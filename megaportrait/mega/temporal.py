@@ -6,7 +6,7 @@
 __all__ = ['temporal_presets', 'TemporalCfg', 'on_enhancer', 'head_motion', 'window', 'neighbours', 'Mixer', 'TemporalEnhanced',
            'load_temporal']
 
-# %% ../../nbs/mega/08b_temporal.ipynb #1dff9f2a
+# %% ../../nbs/mega/08b_temporal.ipynb #53e3bee2
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from ..nets.layers import conv
 from .base import with_pose_net
 from .enhancer import Enhanced, enhancer_presets, EnhancerCfg, on_base
 
-# %% ../../nbs/mega/08b_temporal.ipynb #ca9444cd
+# %% ../../nbs/mega/08b_temporal.ipynb #260418bc
 @dataclass(frozen=True, kw_only=True)
 class TemporalCfg(EnhancerCfg):
     "The network over three frames, and its training behind a frozen enhancer"
@@ -31,8 +31,9 @@ class TemporalCfg(EnhancerCfg):
     w_change:float = 60.                # change between frames, against that of the truth
 
 temporal_presets: dict[str, TemporalCfg] = {
-    'tiny-temporal': derive(TemporalCfg, enhancer_presets['tiny'], w_vgg=8., w_power=1., adv_from=1., bs=3, steps=240, lr=3e-3,
-                            lr_kernel=0., ema=.98, warmup=10, log_every=10, snap_every=120, save_every=120)}
+    'tiny-temporal': derive(
+        TemporalCfg, enhancer_presets['tiny'], w_vgg=8., w_power=1., adv_from=1., bs=3, steps=240, lr=3e-3, lr_kernel=0.,
+        ema=.98, warmup=10, log_every=10, snap_every=120, save_every=120)}
 
 def on_enhancer(
     cfg:TemporalCfg,
@@ -42,7 +43,7 @@ def on_enhancer(
     built = {f.name: getattr(hr, f.name) for f in fields(EnhancerCfg) if f.name.startswith('enh_')}
     return replace(on_base(cfg, hr), **built)
 
-# %% ../../nbs/mega/08b_temporal.ipynb #ddaf73d6
+# %% ../../nbs/mega/08b_temporal.ipynb #de4b5edb
 def head_motion(
     then:Tensor, # (B, 4, 4) head to camera
     now:Tensor, # (B, 4, 4)
@@ -68,7 +69,7 @@ def neighbours(
     "Return what is before, at and after every frame; at the ends, the frame itself"
     return torch.stack([torch.cat([o[:1], o[:-1]]), o, torch.cat([o[1:], o[-1:]])])
 
-# %% ../../nbs/mega/08b_temporal.ipynb #ffdccf74
+# %% ../../nbs/mega/08b_temporal.ipynb #f16b3a84
 class Mixer(nn.Module):
     "Weights of the neighbours for every pixel, and the mixed frame"
     def __init__(self,
@@ -93,7 +94,7 @@ class Mixer(nn.Module):
         a, before, after = self.shares(w)
         return (w[:, :3] + a[:, :1]*before + a[:, 1:]*after).clamp(0, 1)
 
-# %% ../../nbs/mega/08b_temporal.ipynb #c37149b6
+# %% ../../nbs/mega/08b_temporal.ipynb #e72244eb
 class TemporalEnhanced(Enhanced):
     "A frozen base, its frozen enhancer, and the network over three frames"
     def __init__(self, cfg:TemporalCfg):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REGISTERED', 'painted', 'TemporalStage', 'measure_videos', 'find_videos', 'train_temporal']
 
-# %% ../../nbs/mega/08c_temporal_stage.ipynb #1ce0db95
+# %% ../../nbs/mega/08c_temporal_stage.ipynb #ac77eab7
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,24 +17,25 @@ from torch import nn, Tensor
 from ..core.config import derive
 from ..core.shipped import model_folder, read_settings, save_model
 from ..core.weights import Entry, need
-from ..data.clips import ClipSet, open_sets
+from ..data.clips import open_sets
 from ..losses.detail import double, high_power, power_loss, small
 from ..losses.perceptual import feature_weights, Perceptual
 from ..measure.flicker import flicker
 from ..measure.metrics import masked_mean, psnr
 from ..measure.videos import clip_videos, synthetic_videos
 from .enhancer import Enhanced, EnhancerCfg, load_enhanced
-from .temporal import load_temporal, neighbours, on_enhancer, temporal_presets, TemporalCfg, TemporalEnhanced, window
+from .temporal import (
+    load_temporal, on_enhancer, temporal_presets, TemporalCfg, TemporalEnhanced, window)
 from ..train.run import check_run, Registered, train_stage
 from ..train.stage import autocast, Losses, Stage
-from ..train.state import first_alone, State
+from ..train.state import State
 
-# %% ../../nbs/mega/08c_temporal_stage.ipynb #7e0bfacf
+# %% ../../nbs/mega/08c_temporal_stage.ipynb #7827a60b
 @torch.no_grad()
 def painted(
     hr:Enhanced,
     video, # of `synthetic_videos` or `clip_videos`, of twice the base's side
-) -> dict: # y, truth (T, 3, S, S), pose (T, 4, 4); grid (T, S, S, 2) and face (T, 1, S, S), where frame 0 stands for no motion; x
+) -> dict: # x, y, truth (T, 3, ...), pose (T, 4, 4); grid (T, S, S, 2) and face (T, 1, S, S), of frame 0 without motion
     "Enhance the frames of a video, and keep what is known of them"
     p, dev = video.pairs, next(hr.parameters()).device
     avatar, pose = hr.avatar(small(p.x_s[:1]).to(dev), p.pose_s[:1].to(dev)), p.pose_d.to(dev)
@@ -43,9 +44,10 @@ def painted(
     still = F.affine_grid(torch.eye(2, 3)[None], (1, 1, *y.shape[2:]), align_corners=False)
     grid = torch.where(video.mask.movedim(1, -1) > .5, video.grid, still)
     first = lambda o, v: torch.cat([v.expand(1, *o.shape[1:]), o])
-    return dict(x=x.cpu(), y=y.cpu(), truth=p.truth, pose=p.pose_d, grid=first(grid, still), face=first(video.mask, torch.ones(())))
+    return dict(x=x.cpu(), y=y.cpu(), truth=p.truth, pose=p.pose_d, grid=first(grid, still),
+                face=first(video.mask, torch.ones(())))
 
-# %% ../../nbs/mega/08c_temporal_stage.ipynb #82c21349
+# %% ../../nbs/mega/08c_temporal_stage.ipynb #b145d350
 _FRAMES = 4 # consecutive, of a sample
 
 def _change(
@@ -67,7 +69,8 @@ class TemporalStage(Stage):
 
     def nets(self, cfg:TemporalCfg) -> dict:
         model = TemporalEnhanced(cfg)
-        model.load_state_dict(model.state_dict() | self.hr.state_dict())
+        own = model.state_dict()
+        model.load_state_dict(own | {k: o for k, o in self.hr.state_dict().items() if k in own})
         return dict(model=model)
 
     def loss_nets(self, cfg:TemporalCfg) -> dict:
@@ -122,16 +125,18 @@ class TemporalStage(Stage):
         return [list(o[:, 1]) for o in shown] + [list((.5 + 5*_change(o, b['grid'][:, 2])).clamp(0, 1)) for o in shown]
 
     def save(self, folder:Path, st:State): save_model(folder, st.ema, st.cfg)
-    def measure(self, run:Path, st:State, n:int) -> dict: return measure_videos(load_temporal(run, st.device), self.unseen)
+    def measure(self, run:Path, st:State, n:int) -> dict:
+        return measure_videos(load_temporal(run, st.device), self.unseen)
 
-# %% ../../nbs/mega/08c_temporal_stage.ipynb #16bb9c60
+# %% ../../nbs/mega/08c_temporal_stage.ipynb #5a4bf90d
 @torch.no_grad()
 def measure_videos(
     model:TemporalEnhanced,
     videos:list, # of `synthetic_videos` or `clip_videos`
 ) -> dict: # name to number; NAME_frames of the enhancer frame by frame, NAME_bicubic of the base
     "Measure flicker and quality on videos"
-    percept, rows, dev = Perceptual(replace(model.cfg, percept='face', w_vgg=1., w_face=0.)), {}, next(model.parameters()).device
+    percept, rows = Perceptual(replace(model.cfg, percept='face', w_vgg=1., w_face=0.)), {}
+    dev = next(model.parameters()).device
     for video in videos:
         v = painted(model, video)
         mixed = model.steady(v['y'].to(dev), v['pose'].to(dev)).cpu()
@@ -139,12 +144,13 @@ def measure_videos(
         rows.setdefault('flicker_truth', []).append(true)
         for name, o in {'': mixed, '_frames': v['y'], '_bicubic': double(v['x'], 'bicubic')}.items():
             level = flicker(o, video.grid, video.mask).mean().item()
-            for k, q in dict(flicker=level, excess=abs(level - true), percept=percept(o, v['truth'])['vgg'].item(), psnr=psnr(o, v['truth']).mean().item(),
-                             power=(high_power(o).mean()/high_power(v['truth']).mean()).item()).items():
-                rows.setdefault(f'{k}{name}', []).append(q)
+            told = dict(flicker=level, excess=abs(level - true), percept=percept(o, v['truth'])['vgg'].item(),
+                        psnr=psnr(o, v['truth']).mean().item(),
+                        power=(high_power(o).mean()/high_power(v['truth']).mean()).item())
+            for k, q in told.items(): rows.setdefault(f'{k}{name}', []).append(q)
     return dict(videos=len(videos), percept_net=percept.note) | {k: float(np.mean(q)) for k, q in rows.items()}
 
-# %% ../../nbs/mega/08c_temporal_stage.ipynb #779eca31
+# %% ../../nbs/mega/08c_temporal_stage.ipynb #29d14b24
 _SHIPPED = {64: 'tiny-hr'}  # size, and the enhancer that the repository has
 _VIDEOS, _LONG = 16, 8      # synthetic videos to learn from, and frames of each
 
@@ -154,7 +160,8 @@ def _enhancer(name, size, device):
         raise ValueError(f'the repository ships no enhancer of {size} px; train one, and give its run folder as base')
     folder = model_folder(name or _SHIPPED[size])
     if (stage := read_settings(folder).get('stage', 'base')) != 'hr':
-        raise ValueError(f"{folder} is of stage '{stage}', but three frames are mixed behind an enhancer; give the run folder of one")
+        raise ValueError(f"{folder} is of stage '{stage}', but three frames are mixed behind an enhancer; give the run "
+                         'folder of one')
     return load_enhanced(folder, device or 'cpu')
 
 def find_videos(
@@ -168,7 +175,9 @@ def find_videos(
     if not data: return synthetic_videos(size, n, frames, seed=900 + unseen)
     clips = open_sets(data, unseen)[unseen]
     found = clip_videos(clips, size, n, frames)
-    if not found: raise ValueError(f'{clips.root/clips.split} has no clip of {frames} frames with landmarks in each; prepare longer videos with `megaportrait prepare`')
+    if not found:
+        raise ValueError(f'{clips.root/clips.split} has no clip of {frames} frames with landmarks in each; prepare longer '
+                         'videos with `megaportrait prepare`')
     return found
 
 def _weights(cfg:TemporalCfg) -> list[Entry]:
@@ -198,6 +207,7 @@ def train_temporal(
     cfg = on_enhancer(cfg, hr.cfg)
     check_run(cfg, run, _weights(cfg), device=device, resume=resume)
     unseen = find_videos(data, 2*cfg.size, max(1, pairs//_LONG), True) if pairs else None
-    return train_stage(TemporalStage(hr, unseen), cfg, find_videos(data, 2*cfg.size, videos), run, pairs=pairs, clock=clock, resume=resume, **go)
+    seen = find_videos(data, 2*cfg.size, videos)
+    return train_stage(TemporalStage(hr, unseen), cfg, seen, run, pairs=pairs, clock=clock, resume=resume, **go)
 
 REGISTERED = Registered(TemporalCfg, temporal_presets, train_temporal, _check, load_temporal, 'tiny-temporal')
