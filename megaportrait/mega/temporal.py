@@ -6,7 +6,7 @@
 __all__ = ['temporal_presets', 'TemporalCfg', 'on_enhancer', 'head_motion', 'window', 'neighbours', 'Mixer', 'TemporalEnhanced',
            'load_temporal']
 
-# %% ../../nbs/mega/08b_temporal.ipynb #53e3bee2
+# %% ../../nbs/mega/08b_temporal.ipynb #ca3265f3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,13 +22,13 @@ from ..nets.layers import conv
 from .base import with_pose_net
 from .enhancer import Enhanced, enhancer_presets, EnhancerCfg, on_base
 
-# %% ../../nbs/mega/08b_temporal.ipynb #260418bc
+# %% ../../nbs/mega/08b_temporal.ipynb #763924f4
 @dataclass(frozen=True, kw_only=True)
 class TemporalCfg(EnhancerCfg):
     "The network over three frames, and its training behind a frozen enhancer"
     stage = 'temporal'
     tmp_width:int = 16                  # channels of its two layers
-    w_change:float = 60.                # change between frames, against that of the truth
+    w_change:float = 200.               # amount of change between frames, against that of the truth
 
 temporal_presets: dict[str, TemporalCfg] = {
     'tiny-temporal': derive(
@@ -43,7 +43,7 @@ def on_enhancer(
     built = {f.name: getattr(hr, f.name) for f in fields(EnhancerCfg) if f.name.startswith('enh_')}
     return replace(on_base(cfg, hr), **built)
 
-# %% ../../nbs/mega/08b_temporal.ipynb #de4b5edb
+# %% ../../nbs/mega/08b_temporal.ipynb #4595de61
 def head_motion(
     then:Tensor, # (B, 4, 4) head to camera
     now:Tensor, # (B, 4, 4)
@@ -69,7 +69,7 @@ def neighbours(
     "Return what is before, at and after every frame; at the ends, the frame itself"
     return torch.stack([torch.cat([o[:1], o[:-1]]), o, torch.cat([o[1:], o[-1:]])])
 
-# %% ../../nbs/mega/08b_temporal.ipynb #f16b3a84
+# %% ../../nbs/mega/08b_temporal.ipynb #44bd32d4
 class Mixer(nn.Module):
     "Weights of the neighbours for every pixel, and the mixed frame"
     def __init__(self,
@@ -94,7 +94,7 @@ class Mixer(nn.Module):
         a, before, after = self.shares(w)
         return (w[:, :3] + a[:, :1]*before + a[:, 1:]*after).clamp(0, 1)
 
-# %% ../../nbs/mega/08b_temporal.ipynb #e72244eb
+# %% ../../nbs/mega/08b_temporal.ipynb #57d218d4
 class TemporalEnhanced(Enhanced):
     "A frozen base, its frozen enhancer, and the network over three frames"
     def __init__(self, cfg:TemporalCfg):
@@ -113,7 +113,8 @@ class TemporalEnhanced(Enhanced):
         parts:Iterable[tuple[Tensor, Tensor]], # frames (T, 3, S, S) and poses (T, 4, 4), one part after the other
     ) -> Iterator[Tensor]: # (T', 3, S, S)
         "Mix every frame of a video with its neighbours; as many come out as went in, one frame later"
-        y, shown = None, 0
+        y = pose = None
+        shown = 0
         for part in parts:
             y, pose = part if y is None else (torch.cat(o) for o in zip((y, pose), part))
             yield self.steady(y, pose)[shown:-1]

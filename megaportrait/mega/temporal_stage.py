@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REGISTERED', 'painted', 'TemporalStage', 'measure_videos', 'find_videos', 'train_temporal']
 
-# %% ../../nbs/mega/08c_temporal_stage.ipynb #ac77eab7
+# %% ../../nbs/mega/08c_temporal_stage.ipynb #db842000
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,23 +14,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
-from ..core.config import derive
 from ..core.shipped import model_folder, read_settings, save_model
 from ..core.weights import Entry, need
 from ..data.clips import open_sets
 from ..losses.detail import double, high_power, power_loss, small
 from ..losses.perceptual import feature_weights, Perceptual
 from ..measure.flicker import flicker
-from ..measure.metrics import masked_mean, psnr
+from ..measure.metrics import psnr
 from ..measure.videos import clip_videos, synthetic_videos
-from .enhancer import Enhanced, EnhancerCfg, load_enhanced
+from .enhancer import Enhanced, load_enhanced
 from .temporal import (
     load_temporal, on_enhancer, temporal_presets, TemporalCfg, TemporalEnhanced, window)
 from ..train.run import check_run, Registered, train_stage
 from ..train.stage import autocast, Losses, Stage
 from ..train.state import State
 
-# %% ../../nbs/mega/08c_temporal_stage.ipynb #7827a60b
+# %% ../../nbs/mega/08c_temporal_stage.ipynb #6d73aeda
 @torch.no_grad()
 def painted(
     hr:Enhanced,
@@ -47,7 +46,7 @@ def painted(
     return dict(x=x.cpu(), y=y.cpu(), truth=p.truth, pose=p.pose_d, grid=first(grid, still),
                 face=first(video.mask, torch.ones(())))
 
-# %% ../../nbs/mega/08c_temporal_stage.ipynb #b145d350
+# %% ../../nbs/mega/08c_temporal_stage.ipynb #b377b668
 _FRAMES = 4 # consecutive, of a sample
 
 def _change(
@@ -56,6 +55,8 @@ def _change(
 ) -> Tensor: # (B, 3, S, S)
     "What changes from a frame to the next beyond the motion"
     return o[:, 1] - F.grid_sample(o[:, 0], grid, padding_mode='border', align_corners=False)
+
+def _amount(o, grid): return small(_change(o, grid).abs().mean(1, keepdim=True), 8) # (B, 1, S/8, S/8)
 
 class TemporalStage(Stage):
     "The network over three frames, behind a frozen enhancer"
@@ -112,7 +113,7 @@ class TemporalStage(Stage):
     def losses(self, st:State, b:dict, gen:torch.Generator) -> Losses:
         cfg = st.cfg
         with autocast(st): out, truth = self.mix(st.nets['model'], b).float(), b['truth'][:, 1:3]
-        change = (_change(out, b['grid'][:, 2]) - _change(truth, b['grid'][:, 2])).abs().mean()
+        change = (_amount(out, b['grid'][:, 2]) - _amount(truth, b['grid'][:, 2])).abs().mean()
         out, truth = out.flatten(0, 1), truth.flatten(0, 1)
         terms = dict(change=change, power=power_loss(out, truth))
         return Losses(terms | st.loss_nets['percept'](out, truth) if cfg.w_vgg else terms)
@@ -128,7 +129,7 @@ class TemporalStage(Stage):
     def measure(self, run:Path, st:State, n:int) -> dict:
         return measure_videos(load_temporal(run, st.device), self.unseen)
 
-# %% ../../nbs/mega/08c_temporal_stage.ipynb #5a4bf90d
+# %% ../../nbs/mega/08c_temporal_stage.ipynb #556a5e00
 @torch.no_grad()
 def measure_videos(
     model:TemporalEnhanced,
@@ -150,7 +151,7 @@ def measure_videos(
             for k, q in told.items(): rows.setdefault(f'{k}{name}', []).append(q)
     return dict(videos=len(videos), percept_net=percept.note) | {k: float(np.mean(q)) for k, q in rows.items()}
 
-# %% ../../nbs/mega/08c_temporal_stage.ipynb #29d14b24
+# %% ../../nbs/mega/08c_temporal_stage.ipynb #400d02be
 _SHIPPED = {64: 'tiny-hr'}  # size, and the enhancer that the repository has
 _VIDEOS, _LONG = 16, 8      # synthetic videos to learn from, and frames of each
 
