@@ -31,8 +31,8 @@ class TemporalCfg(EnhancerCfg):
 
 temporal_presets: dict[str, TemporalCfg] = {
     'tiny-temporal': derive(
-        TemporalCfg, enhancer_presets['tiny'], w_vgg=8., w_power=1., adv_from=1., bs=3, steps=240, lr=3e-3, lr_kernel=0.,
-        ema=.98, warmup=10, log_every=10, snap_every=120, save_every=120)}
+        TemporalCfg, enhancer_presets['tiny'], w_vgg=8., w_power=1., adv_from=1., bs=3, steps=240, lr=3e-3,
+        lr_kernel=0., ema=.98, warmup=10, log_every=10, snap_every=120, save_every=120)}
 
 def on_enhancer(
     cfg:TemporalCfg,
@@ -59,7 +59,7 @@ def window(
     "Return the present frames, and their neighbours moved to them"
     def moved(k):
         grid = _head_motion(pose[k], pose[1], y.shape[-1])
-        return F.grid_sample(y[k], grid, padding_mode='border', align_corners=False)
+        return F.grid_sample(y[k].float(), grid.float(), padding_mode='border', align_corners=False).to(y)
     return torch.cat([y[1], moved(0), moved(2)], 1)
 
 def neighbours(
@@ -106,7 +106,7 @@ class TemporalEnhanced(Enhanced):
         pose:Tensor, # (T, 4, 4) their poses
     ) -> Tensor: # (T, 3, S, S) in [0, 1]
         "Mix every frame with its neighbours"
-        return self.mixer(window(neighbours(y), neighbours(pose)).to(y))
+        return self.mixer(window(neighbours(y), neighbours(pose)))
 
     def stream(self,
         parts:Iterable[tuple[Tensor, Tensor]], # frames (T, 3, S, S) and poses (T, 4, 4), one part after the other
