@@ -166,7 +166,7 @@ def find_videos(
     n:int, # at most
     unseen:bool = False, # of held-out people
     frames:int = _LONG, # of each
-) -> list: # videos as of chapter *Videos*
+) -> list: # videos as of chapter *Videos beside the truth*
     "Find the videos to learn from, or to measure on"
     if not data: return synthetic_videos(size, n, frames, seed=900 + unseen)
     clips = open_sets(data, unseen)[unseen]
