@@ -18,6 +18,7 @@ from ..core.files import load_json
 from ..core.photos import is_image, is_video
 from .clips import HELD_OUT
 from .crops import crop
+from .drawn_folder import drawn_clips, is_drawn_folder
 from .tables import read_table, readable
 
 # %% ../../nbs/data/08_footage.ipynb #193d6e78
@@ -143,6 +144,7 @@ def find_footage(
     if photos: takes = [_photo(p, root) for p in ([root] if root.is_file() else _files(root))]
     elif root.is_file(): takes = [Footage(root, root.stem, _identity(Path(root.name), rule))]
     elif info := next(filter(_is_celebv, sorted(root.glob('[!.]*.json'))), None): takes = list(_celebv_hq(info))
+    elif is_drawn_folder(root): takes = [Footage(root/'imgs', **o) for o in drawn_clips(root)]
     elif _is_voxceleb(root): takes = list(_voxceleb(root))
     elif any((root/s).is_dir() for s in SPLITS): takes = list(_first_order(root, rule))
     else: takes = list(_plain_folder(root, rule))
@@ -177,7 +179,6 @@ def _unique(takes, longest=180):
     def number(t): return hashlib.sha1(os.fsencode(t.path)).hexdigest()[:8]
     def short(t): return t.name.encode()[:longest].decode(errors='ignore') + f'#{number(t)}'
     return [replace(t, name=short(t)) if n[t.name] > 1 or len(t.name.encode()) > longest else t for t in takes]
-
 
 # %% ../../nbs/data/08_footage.ipynb #8ff07f6a
 def _split_of(

@@ -18,8 +18,8 @@ _LABELS = dict(relative="add the driver's change only", own_scale="keep the sour
 def _edits():
     "A control for each field of `Edit`"
     import ipywidgets as W
-    wide = W.Layout(width='300px')
     def make(f):
+        wide = W.Layout(width='300px') # each its own: some are hidden
         if not isinstance(f.default, bool): return edit_slider(f.name, _LABELS.get(f.name, ''), layout=wide)
         return W.Checkbox(f.default, description=_LABELS[f.name], indent=False, layout=wide)
     return {f.name: make(f) for f in fields(Edit)}
@@ -80,7 +80,7 @@ class Page:
         behind = [head('Background'), self.background, self.colour, self.paste]
         recording = [head('Record'), r['out'], r['mark'], row(r['record'], r['stop']), r['bar'], r['still'], self.video]
         pose = [head('Head'), *pick('yaw', 'pitch', 'roll', 'x', 'y', 'scale'), row(self.frontal, self.reset)]
-        face = [head('Face'), *pick('strength', 'blink', 'gaze_right', 'gaze_up', 'jaw', 'smile'), self.known]
+        face = [head('Face'), *pick('strength', 'blink', 'gaze_right', 'gaze_up', 'jaw', 'smile', 'brow'), self.known]
         motion = [head('Motion'), *pick('relative', 'own_scale', 'cutoff', 'beta')]
         columns = [self.picture, note, self.frame, self.message], who + behind + recording, pose + face + motion
         column = W.Layout(margin='0 18px 0 0', flex='0 0 auto')
