@@ -83,7 +83,8 @@ def _carried_panels(
     "The source's pixels along the flow, their share of the output, their flow, the true one, and how far it is off"
     if (c := view.carried) is None: return []
     px = lambda v: v[0]*pair.model.in_size/2
-    panels = [(3, 0, 'carried pixels', _picture(c.moved[0])), (3, 1, 'their share', _picture(c.mask[0].expand(3, -1, -1))),
+    share = _picture(c.mask[0].expand(3, -1, -1))
+    panels = [(3, 0, 'carried pixels', _picture(c.moved[0])), (3, 1, 'their share', share),
               (3, 2, 'where they came from', _coloured(px(c.flow), 'px'))]
     if true is None: return panels
     flow, seen = true
@@ -100,7 +101,7 @@ def truth_panels(
     edit:Edit,
     view:View,
     wanted:bool=True, # it takes longest
-) -> tuple: # two pictures, the end-point errors of the model and of no motion in px, and of a model that carries the flow
+) -> tuple: # two pictures, the end-point errors of the model and of no motion in px, and the flow if the model carries
     "Draw the true picture of the source's person, and the motion of its landmarks, true (green) and model (orange)"
     truth = true_frame(pair, edit) if wanted else None
     if truth is None:
