@@ -36,7 +36,10 @@ class EmoCfg(TrainCfg):
     buckets:int = 9                     # of speed
     # what is left out at times, so that it can be guided by, or begin
     drop:float = .05                    # probability that the sound is left out
-    drop_motion:float = .05             # and that a clip begins without motion frames
+    drop_motion:float = .05             # and that a clip begins without motion frames; 1: there are never any
+    # pieces that a study leaves out or adds
+    locate:bool = True                  # whether they are told where the face may be
+    hear_on:bool = False                # whether the layers of sound go on learning in the phase of speed
     # what pictures go through first, all of a clip alike
     flip:float = .5                     # probability that they are mirrored
     jitter:tuple = (0., 0., 0., 0.)     # brightness, contrast, saturation, hue

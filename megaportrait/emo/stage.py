@@ -31,6 +31,11 @@ from ..train.state import first_alone, State
 _TRAINED = dict(pixels=('autoencoder',), image=('backbone', 'reference', 'locator'), video=('audio', 'temporal'),
                speed=('temporal', 'speed'))
 
+def _trained(cfg):
+    "Names of the parts that learn in a phase"
+    parts = _TRAINED[cfg.phase] + ('audio',)*(cfg.phase == 'speed' and cfg.hear_on)
+    return tuple(k for k in parts if cfg.locate or k != 'locator')
+
 def _train_only(
     net:Emo, # changed in place
     parts:tuple, # names of parts
@@ -82,7 +87,7 @@ class EmoStage(Stage):
         net = Emo(cfg)
         if self.base: net.load_state_dict(load_emo(self.base).state_dict())
         elif self.talkers: net.speed['code'].fit(torch.cat([o.speed for o in self.talkers]))
-        return dict(model=_train_only(net, _TRAINED[cfg.phase]))
+        return dict(model=_train_only(net, _trained(cfg)))
 
     def usable(self, cfg:EmoCfg, data:list) -> list:
         "Clips that this phase can learn from"
@@ -153,7 +158,7 @@ class EmoStage(Stage):
         return [r for o, y in zip(x[:2], made) for r in ([o[0], *o[1 + cfg.motion:]], [o[0], *y])]
 
     def learner(self, model:nn.Module) -> nn.Module:
-        return nn.ModuleList(getattr(model, k) for k in _TRAINED[model.cfg.phase])
+        return nn.ModuleList(getattr(model, k) for k in _trained(model.cfg))
     def save(self, folder:Path, st:State): save_model(folder, st.ema, st.cfg)
     def measure(self, run:Path, st:State, n:int) -> dict:
         return measure_emo(load_emo(run, st.device), self.unseen[:n], **self.look)
