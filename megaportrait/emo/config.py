@@ -22,12 +22,15 @@ class EmoCfg(TrainCfg):
     latent:int = 4                      # channels of a latent
     code_widths:tuple = (128, 256, 512, 512)
     code_blocks:int = 2                 # residual blocks per level, one more on the way back
+    patches:bool = False                # whether it begins as principal components of patches
     # backbone and reference network
     widths:tuple = (320, 640, 1280, 1280)
     blocks:int = 2                      # residual blocks per level, one more on the way up
     heads:int = 8                       # of attention
     groups:int = 32                     # of norms, at most
     places:bool = False                 # whether they are told where a pixel is
+    # share of a latent's power that its portrait leaves open, where a prediction begins at the portrait; 0: it does not
+    from_portrait:float = 0.
     # sound, motion, speed
     frames:int = 12                     # that are made at a time
     motion:int = 4                      # frames before them that are seen
@@ -79,8 +82,8 @@ def in_phase(
 # %% ../../nbs/emo/00_config.ipynb #74fb5475
 emo_presets: dict[str, EmoCfg] = {
     'emo-tiny': EmoCfg(
-        size=64, fps=12.5, on_black=True, code_widths=(16, 32, 64), code_blocks=1, widths=(32, 64, 96), blocks=1,
-        heads=4, groups=8, places=True, frames=8, motion=2, hear_width=64, drop_motion=.2, jitter=(.25, .2, .3, .1),
+        size=64, fps=12.5, on_black=True, code_widths=(16, 32, 64), code_blocks=1, patches=True, widths=(32, 64, 96), blocks=1,
+        heads=4, groups=8, places=True, from_portrait=.3, frames=8, motion=2, hear_width=64, drop_motion=.2, jitter=(.25, .2, .3, .1),
         jitter_p=.8, lr=2e-3, betas=(.9, .99), ema=.98, warmup=20, clip=1., phase_steps=(300, 600, 240, 80),
         phase_bs=(16, 12, 4, 4), log_every=10, snap_every=100, save_every=100),
     'emo512': EmoCfg(lr=1e-5, lr_min=1e-5, betas=(.9, .999), clip=1., ema=0., micro=1)}

@@ -19,7 +19,7 @@ from .config import EmoCfg
 from .locator import box_mask, Locator
 from .motion import Speed, Temporal
 from .sound import Told, widened, Windows
-from ..nets.diffusion import ddim, from_velocity, guided
+from ..nets.diffusion import ddim, from_velocity, guided, shares
 
 # %% ../../nbs/emo/06_model.ipynb #84c02aab
 @dataclass(frozen=True)
@@ -31,6 +31,17 @@ class Said:
     sound:Tensor|None = None # (B, F + 2 near, 128) of `heard`; None: there is none
     hears:Tensor|None = None # (B,) 1, or 0 where the sound is left out; None: everybody hears
     speed:Tensor|None = None # (B, F + 2 near) degrees per frame; None: it is free
+    portrait:Tensor|None = None # (B, z, h, w) latent, where predictions begin at it
+
+def _guess(
+    x_t:Tensor, # (B, F, z, h, w) noisy latents
+    t:Tensor, # (B,) in [0, 1]
+    z:Tensor, # (B, z, h, w) of portraits
+    left:float, # share of a latent's power that its portrait leaves open
+) -> Tensor: # (B, F, z, h, w)
+    "The velocity that is best among those linear in noisy latents and portrait"
+    a, b = shares(x_t, t)
+    return b*(a*(1 - left)*x_t - z[:, None])/(a*a*left + b*b)
 
 class Emo(nn.Module):
     "Portrait and sound to video, by diffusion (Tian et al., 2024)"
@@ -77,7 +88,8 @@ class Emo(nn.Module):
             if c.past is not None: h = self.temporal[i](h, c.past[i])
             return h if fast is None else self.speed['layers'][i](h, fast)
         x = x_t + self.locator(box_mask(c.box, self.cfg.size))[:, None] if self.cfg.locate else x_t
-        return self.backbone(x.flatten(0, 1), t.repeat_interleave(F), c.maps, after)[0].view_as(x_t)
+        v = self.backbone(x.flatten(0, 1), t.repeat_interleave(F), c.maps, after)[0].view_as(x_t)
+        return v + _guess(x_t, t, c.portrait, self.cfg.from_portrait) if self.cfg.from_portrait else v
 
 def load_emo(
     name:str|Path, # a run folder, or the name of weights that the repository ships
@@ -128,7 +140,7 @@ def speak_clips(
     for i in range(0, T, cfg.frames):
         if i and remember and cfg.drop_motion < 1: past = net.recall(made[:, -cfg.motion:])
         noise = torch.randn(B, cfg.frames, *z.shape[1:], generator=g).to(z)
-        said = Said(maps, box, past, about[:, i:i + cfg.frames + 2*cfg.near], None, fast)
+        said = Said(maps, box, past, about[:, i:i + cfg.frames + 2*cfg.near], None, fast, z)
         made = from_noise(net, said, noise, steps, guide)
         yield torch.stack([net.autoencoder.decode(o).clamp(0, 1) for o in made[:, :T - i]])
 
