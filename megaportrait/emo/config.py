@@ -37,6 +37,7 @@ class EmoCfg(TrainCfg):
     near:int = 2                        # frames of sound and speed to each side of a frame
     hear_width:int = 768                # channels of a frame's sound
     buckets:int = 9                     # of speed
+    draw_steps:int = 40                 # of the diffusion, when a video is made
     # what is left out at times, so that it can be guided by, or begin
     drop:float = .05                    # probability that the sound is left out
     drop_motion:float = .05             # and that a clip begins without motion frames; 1: there are never any
@@ -83,7 +84,7 @@ def in_phase(
 emo_presets: dict[str, EmoCfg] = {
     'emo-tiny': EmoCfg(
         size=64, fps=12.5, on_black=True, code_widths=(16, 32, 64), code_blocks=1, patches=True, widths=(32, 64, 96), blocks=1,
-        heads=4, groups=8, places=True, from_portrait=.4, frames=8, motion=2, hear_width=64, drop_motion=.2, jitter=(.25, .2, .3, .1),
+        heads=4, groups=8, places=True, from_portrait=.4, frames=8, motion=2, hear_width=64, draw_steps=1, drop_motion=.2, jitter=(.25, .2, .3, .1),
         jitter_p=.8, lr=2e-3, betas=(.9, .99), ema=.98, warmup=20, clip=1., phase_steps=(300, 600, 240, 80),
         phase_bs=(16, 12, 4, 4), log_every=10, snap_every=100, save_every=100),
     'emo512': EmoCfg(lr=1e-5, lr_min=1e-5, betas=(.9, .999), clip=1., ema=0., micro=1)}

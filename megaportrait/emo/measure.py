@@ -55,7 +55,7 @@ def _identity(x, portrait, pose, name=''):
 def _measure_pictures(
     net:Emo,
     people:list, # of `Talker`, held out
-    steps:int = 10, # of the diffusion
+    steps:int|None = None, # of the diffusion; None: as the model's settings say
     seed:int = 0, # of the noise
 ) -> dict: # name to number
     "Another picture of each person, from a portrait; the autoencoder beside it"
@@ -66,7 +66,7 @@ def _measure_pictures(
     z = net.autoencoder.encode(portrait)
     noise = torch.randn(len(z), 1, *z.shape[1:], generator=torch.Generator().manual_seed(seed))
     show = lambda z: net.autoencoder.decode(z).clamp(0, 1)
-    made = show(from_noise(net, Said(net.remember(z), box, portrait=z), noise, steps)[:, 0])
+    made = show(from_noise(net, Said(net.remember(z), box, portrait=z), noise, steps or cfg.draw_steps)[:, 0])
     back = show(net.autoencoder.encode(other))
     return dict(people=len(people), psnr_code=psnr(back, other).mean().item(), psnr=psnr(made, other).mean().item(),
                 psnr_copy=psnr(portrait, other).mean().item()) \
@@ -131,7 +131,7 @@ def _measure_speed(
 def measure_emo(
     net:Emo,
     people:list, # of `Talker`, held out
-    steps:int = 10, # of the diffusion
+    steps:int|None = None, # of the diffusion; None: as the model's settings say
     clips:int = 4, # in a row
     asked:int = 5, # speeds
 ) -> dict: # name to number

@@ -125,7 +125,7 @@ def speak_clips(
     box:Tensor, # (B, 4) where the face may be, see `face_box`
     speed:float|None = None, # of the head, degrees per frame; None: it is free
     seed:int = 0, # of the noise
-    steps:int = 20, # of the diffusion
+    steps:int|None = None, # of the diffusion; None: as the model's settings say
     guide:float = 0., # how strongly the sound is followed beyond its share
     remember:bool = True, # whether a clip sees the end of the one before, as in training
 ) -> Iterator[Tensor]: # (B, F, 3, S, S) in [0, 1]; the last clip may be shorter
@@ -141,7 +141,7 @@ def speak_clips(
         if i and remember and cfg.drop_motion < 1: past = net.recall(made[:, -cfg.motion:])
         noise = torch.randn(B, cfg.frames, *z.shape[1:], generator=g).to(z)
         said = Said(maps, box, past, about[:, i:i + cfg.frames + 2*cfg.near], None, fast, z)
-        made = from_noise(net, said, noise, steps, guide)
+        made = from_noise(net, said, noise, steps or cfg.draw_steps, guide)
         yield torch.stack([net.autoencoder.decode(o).clamp(0, 1) for o in made[:, :T - i]])
 
 def speak_on(

@@ -153,10 +153,10 @@ class EmoStage(Stage):
         if cfg.phase == 'pixels': return [list(x[:, 0]), list(net.autoencoder.decode(z).clamp(0, 1))]
         if cfg.phase == 'image':
             noise = torch.randn(len(x), 1, *z.shape[1:], generator=torch.Generator().manual_seed(0)).to(x)
-            made = from_noise(net, Said(net.remember(z), b['box'], portrait=z), noise, 10)
+            made = from_noise(net, Said(net.remember(z), b['box'], portrait=z), noise, cfg.draw_steps)
             return [list(x[:, 0]), list(x[:, 1]), list(net.autoencoder.decode(made[:, 0]).clamp(0, 1))]
         sound = b['sound'][:2, cfg.near:cfg.near + cfg.frames]
-        made = speak_on(net, x[:2, 0], sound, b['box'][:2], steps=10)
+        made = speak_on(net, x[:2, 0], sound, b['box'][:2])
         return [r for o, y in zip(x[:2], made) for r in ([o[0], *o[1 + cfg.motion:]], [o[0], *y])]
 
     def learner(self, model:nn.Module) -> nn.Module:

@@ -50,7 +50,7 @@ def _train_piece(name, seed, cfg, root, runs, **go):
 def _measure_piece(name, seed, cfg, root, runs, *, pairs=4, look=None, device='', **_):
     "The numbers of the whole model, otherwise used"
     net, unseen = load_emo(Path(runs)/f'whole-{seed}', device or 'cpu'), read_talkers(open_sets(root, True)[1], cfg)
-    return measure_video(net, unseen[:pairs], guide=PIECES[name].guide, **dict(steps=10) | (look or {}))
+    return measure_video(net, unseen[:pairs], guide=PIECES[name].guide, **look or {})
 
 def _run_piece(
     name:str, # of PIECES

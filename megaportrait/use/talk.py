@@ -120,7 +120,7 @@ def _painted(net, photo, tracker, face, device, sound, speed, steps, seed, guide
     if speed is not None and not speed >= 0: raise ValueError(f'speed={speed}: give degrees per second, 0 or more')
     if steps is not None and steps < 1: raise ValueError(f'steps={steps}: give 1 or more')
     source = open_source(photo, tracker, face, landmarks=True)
-    n, frames = paint_frames(net.to(pick_device(device)), source, sound, speed, seed=seed, steps=steps or 20,
+    n, frames = paint_frames(net.to(pick_device(device)), source, sound, speed, seed=seed, steps=steps,
                              guide=guide or 0.)
     return net.cfg.fps, n, frames
 
@@ -135,7 +135,7 @@ def talk(
     mood:float|None = None,   # from sad, -1, to happy, 1; None: 0
     head:float|None = None,   # share of the head's motion, 0 to 1; None: 1
     speed:float|None = None,  # of the head that EMO paints, degrees per second; None: it is free
-    steps:int|None = None,    # of EMO's diffusion; None: 20
+    steps:int|None = None,    # of EMO's diffusion; None: as its settings say
     seed:int = 0,             # of all that the sound does not determine
     model = '',               # that moves the photograph, driven by landmarks, or EMO; empty: carrier
     talker:str|Path|None = None, # makes the motion: a run folder, or a name of shipped weights; None: talker
@@ -178,10 +178,10 @@ def _parser():
     p.add_argument('--mood', type=float, help='mood, from -1 (sad) to 1 (happy)')
     p.add_argument('--head', type=float, help='how much the head moves, 0 to 1')
     p.add_argument('--speed', type=float, help='how fast the head turns, degrees per second; with EMO alone')
-    p.add_argument('--steps', type=int, help='steps of the diffusion, default 20; with EMO alone')
+    p.add_argument('--steps', type=int, help='steps of the diffusion; default what its settings say; with EMO alone')
     p.add_argument('--seed', type=int, default=0, help='random seed of what the sound does not determine')
     p.add_argument('--model', default='', help='model that moves the photograph by landmarks, default carrier; or EMO, '
-                                                    'which paints the video: its run folder')
+                                                    'which paints the video: emo-tiny, or a run folder')
     p.add_argument('--talker', help='model that makes the motion, default talker: a run folder, or shipped weights')
     p.add_argument('--face', type=int, metavar='N', help='which face to use, counted from the left, 0 first')
     p.add_argument('--guide', type=float, help='how strongly to follow the sound (guidance); default .25, with EMO 0')
