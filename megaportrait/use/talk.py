@@ -181,7 +181,7 @@ def _parser():
     p.add_argument('--steps', type=int, help='steps of the diffusion; default what its settings say; with EMO alone')
     p.add_argument('--seed', type=int, default=0, help='random seed of what the sound does not determine')
     p.add_argument('--model', default='', help='model that moves the photograph by landmarks, default carrier; or EMO, '
-                                                    'which paints the video: emo-tiny, or a run folder')
+                                                    'which paints the video: its run folder')
     p.add_argument('--talker', help='model that makes the motion, default talker: a run folder, or shipped weights')
     p.add_argument('--face', type=int, metavar='N', help='which face to use, counted from the left, 0 first')
     p.add_argument('--guide', type=float, help='how strongly to follow the sound (guidance); default .25, with EMO 0')
