@@ -126,7 +126,8 @@ class EmoStage(Stage):
                 return Losses(code_terms(net.autoencoder, x[:, 0], rand(torch.randn, len(x), cfg.latent, side, side)))
             with torch.no_grad(): z = net.autoencoder.encode(x.flatten(0, 1)).unflatten(0, x.shape[:2])
             with nullcontext() if cfg.phase == 'image' else torch.no_grad(): maps = net.remember(z[:, 0])
-            said, z = (Said(maps, b['box'], portrait=z[:, 0]), z[:, 1:]) if cfg.phase == 'image' else self.told(net, maps, z, b, rand)
+            if cfg.phase == 'image': said, z = Said(maps, b['box'], portrait=z[:, 0]), z[:, 1:]
+            else: said, z = self.told(net, maps, z, b, rand)
             t, noise = rand(torch.rand, len(x)), rand(torch.randn, *z.shape)
             v = net(diffuse(z, t, noise, least=0.), t, said)
             return Losses(dict(v=(v - velocity(z, t, noise)).square().mean()))
