@@ -138,11 +138,11 @@ def speak_clips(
     about = torch.stack([widened(F.pad(o.mT[None], (0, more), 'replicate')[0].mT, cfg.near) for o in sound])
     fast = None if speed is None else z.new_full((B, cfg.frames + 2*cfg.near), speed)
     for i in range(0, T, cfg.frames):
-        if i and remember and cfg.drop_motion < 1: past = net.recall(made[:, -cfg.motion:])
         noise = torch.randn(B, cfg.frames, *z.shape[1:], generator=g).to(z)
         said = Said(maps, box, past, about[:, i:i + cfg.frames + 2*cfg.near], None, fast, z)
         made = from_noise(net, said, noise, steps or cfg.draw_steps, guide)
         yield torch.stack([net.autoencoder.decode(o).clamp(0, 1) for o in made[:, :T - i]])
+        if remember and cfg.drop_motion < 1 and i + cfg.frames < T: past = net.recall(made[:, -cfg.motion:])
 
 def speak_on(
     net:Emo,
