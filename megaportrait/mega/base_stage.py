@@ -89,7 +89,7 @@ class BaseStage(PairStage):
 
     def nets(self, cfg:BaseCfg) -> dict:
         if bad := [k for k in ('w_moved', 'w_painted') if getattr(cfg, k) and not cfg.carry]:
-            raise ValueError(f'{bad[0]} asks for carried pixels: set carry too')
+            raise ValueError(f"{' and '.join(bad)} ask for carried pixels: set carry, or {' and '.join(bad)} to 0")
         if cfg.w_read and not cfg.expression: raise ValueError('w_read asks a taught E_mtn: set expression too')
         model = BaseModel(cfg)
         if cfg.imagenet: _imagenet_start(model)

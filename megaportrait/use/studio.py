@@ -63,6 +63,7 @@ class _Desk(Page):
         edits = edits_of(model, avatar)
         self.model, self.source, self.avatar, self.made, self.take = model, source, avatar, edits, edits.still()
         self.known.value = f'<div style="{SMALL}">{edits.note}</div>'
+        for k, o in self.edits.items(): o.layout.display = 'none' if k in edits.idle else None
 
     def _drive(self):
         what, led = keep_camera(self.names['driver'].value.strip(), self.folder), wants_landmarks(self.model)
