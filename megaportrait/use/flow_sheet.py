@@ -48,14 +48,16 @@ def _checker_panel(
     g = F.interpolate(grid.movedim(-1, 0)[None], (SIDE, SIDE), mode='bilinear', align_corners=False)[0].movedim(0, -1)
     return _picture(checker(g))
 
+def _reach(v): # (..., 2) -> a power of two that nearly all are shorter than
+    return 2.**round(math.log2(max(.0625, v.norm(dim=-1).quantile(.95).item())))
+
 def _coloured(
     v:Tensor, # (H, W, 2)
     unit:str, # of its numbers
-    top:float = 0., # length of the full colour; 0: by the flow
+    top:float, # length of the full colour
     seen:Tensor|None = None, # (H, W) where it is known; None: everywhere
 ) -> Image.Image:
     "A flow as colours, and the wheel that explains them"
-    top = top or 2.**round(math.log2(max(.0625, v.norm(dim=-1).quantile(.95).item())))
     c = flow_colour(v, top)
     if seen is not None: c = torch.where(seen[..., None], c, torch.tensor(.85))
     im = _picture(c.movedim(-1, 0), Image.NEAREST)
@@ -72,8 +74,7 @@ def _colour_panel(
     "A slice of a flow as colours"
     D, H, W, _ = field.shape
     v = field[..., :2]*field.new_tensor([W, H])/2
-    top = 2.**round(math.log2(max(.0625, v.norm(dim=-1).quantile(.95).item())))
-    return _coloured(v[z], 'voxel', top)
+    return _coloured(v[z], 'voxel', _reach(v))
 
 def _carried_panels(
     pair:Pair,
@@ -85,12 +86,12 @@ def _carried_panels(
     px = lambda v: v[0]*pair.model.in_size/2
     share = _picture(c.mask[0].expand(3, -1, -1))
     panels = [(3, 0, 'carried pixels', _picture(c.moved[0])), (3, 1, 'their share', share),
-              (3, 2, 'where they came from', _coloured(px(c.flow), 'px'))]
+              (3, 2, 'where they came from', _coloured(px(c.flow), 'px', _reach(px(c.flow))))]
     if true is None: return panels
     flow, seen = true
     off = px(c.flow - flow).norm(dim=-1)
     grey = torch.where(seen[0], 1 - (off/4).clamp(max=1), torch.tensor(.85))
-    return panels + [(3, 3, 'true flow, grey: hidden', _coloured(px(flow), 'px', seen=seen[0])),
+    return panels + [(3, 3, 'true flow, grey: hidden', _coloured(px(flow), 'px', _reach(px(flow)), seen[0])),
                      (3, 4, f'error, black: 4 px; mean {off[seen[0]].mean():.1f}', _picture(grey.expand(3, -1, -1)))]
 
 # %% ../../nbs/use/13_flow_sheet.ipynb #fb7ef80a

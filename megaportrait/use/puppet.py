@@ -31,8 +31,8 @@ def best_model(
 ) -> str:
     "Name the default shipped model: `tiny-hr` was trained on the heads of the built-in set, `carrier` moves anybody"
     path = Path(source)/'meta.json'
-    meta = load_json(path) if path.is_file() else {}
-    return 'tiny-hr' if meta.get('source') == 'synthetic' and 'people' not in meta['made_from'] else 'carrier'
+    made = load_json(path).get('made_from') if path.is_file() else None
+    return 'tiny-hr' if made and 'people' not in made else 'carrier'
 
 @runtime_checkable
 class Animator(Protocol):
