@@ -3,14 +3,14 @@
 Needs nothing but Python. The package is installed into an environment of its own outside of the checkout. Times are
 limits as well: a phase that takes longer is stopped with all that it started (CI_SLACK=2 doubles them on a slow machine).
 """
-import json, os, re, shutil, signal, subprocess, sys, tempfile, time
+import json, os, re, shutil, signal, subprocess, sys, tempfile, threading, time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SLACK = float(os.environ.get("CI_SLACK", 1))
-MINUTES = dict(install=15, repository=16, animate=5, tests=32, ladder=16, training=32, all=80)  # processors differ by a factor of three
-GOALS = dict(tests=10, training=15)  # minutes on two quiet cores
+MINUTES = dict(install=15, repository=20, animate=5, tests=40, ladder=16, training=50, all=80)  # processors differ by a factor of three
+GOALS = dict(tests=10, training=15)  # minutes on two quiet cores, with nothing beside it
 INSTALL = "pip install -e '.[dev]'"  # README's first line
 RUN = ROOT/"runs"/"base"  # where the default training writes
 # key of metrics.json, key that is taken off, what a run must reach (least, most), what it should reach
@@ -59,7 +59,7 @@ def shell(command, env, minutes, log=None):
 def took(start, phase):
     "How long a phase took beside its limit and its goal, in words"
     m = (time.time()-start)/60
-    return f"{m:.1f} minutes, limit {MINUTES[phase]}; the goal, {GOALS[phase]}, is {'reached' if m < GOALS[phase] else 'not reached'}"
+    return f"{m:.1f} minutes, limit {MINUTES[phase]}; the goal, {GOALS[phase]} with nothing beside it, is {'reached' if m < GOALS[phase] else 'not reached'}"
 
 
 def readme_lines():
@@ -135,7 +135,8 @@ def tests(work, env, line):
 
 def ladder(work, env):
     "From one pair to people never seen, at toy size on one core: where training breaks, if it does"
-    rc, file = shell(f"python -m megaportrait.study.ladder --run {work}/ladder", env | dict(OMP_NUM_THREADS="1"), MINUTES["ladder"]), Path(f"{work}/ladder/ladder.json")
+    rc = shell(f"python -m megaportrait.study.ladder --run {work}/ladder", env, MINUTES["ladder"], f"{work}/ladder.log")
+    file = Path(f"{work}/ladder/ladder.json")
     found = {o["rung"]: o for o in json.loads(file.read_text(encoding="utf-8"))} if file.exists() else {}
     missing = f"not reached in {MINUTES['ladder']} minutes" if rc is None else "not reached"
     for name in LADDER:
@@ -143,10 +144,11 @@ def ladder(work, env):
         check(o and o["passed"], f"ladder: {name}: " + (", ".join(f"{k} {v:.2f}" for k, v in o["numbers"].items()) + (f"; {o['look']}" if o["look"] else "") if o else missing))
 
 
-def training(env, line):
-    "README's training line, on all cores, and what the model reaches on people it never saw"
+def training(work, env, line):
+    "README's training line, on one core, and what the model reaches on people it never saw"
     if RUN.exists(): RUN.rename(RUN.with_name(f"{RUN.name}.{int(time.time())}"))  # from nothing, not from an earlier run
-    start, rc = time.time(), shell(line, env, MINUTES["training"])
+    start, rc = time.time(), shell(line, env, MINUTES["training"], f"{work}/training.log")
+    if rc: print(Path(f"{work}/training.log").read_text(encoding="utf-8", errors="replace")[-3000:], flush=True)
     check(rc == 0, f"the default training ends well in {took(start, 'training')}" + ("" if rc == 0 else " (stopped)" if rc is None else f" (exit code {rc})"))
     m = json.loads((RUN/"metrics.json").read_text(encoding="utf-8"))
     within = lambda v, low, high: (low is None or v >= low) and (high is None or v <= high)
@@ -156,6 +158,13 @@ def training(env, line):
         check(within(value, *floor), f"{key}{f' - {base}' if base else ''} = {value:.3f}, {span(*floor)}; the goal, {span(*goal)}, is {'reached' if within(value, *goal) else 'not reached yet'}")
 
 
+def learn(work, env, line):
+    "What trains, on one core beside the tests: a second thread would not make it faster"
+    env |= dict(OMP_NUM_THREADS="1")
+    with Phase("ladder"): ladder(work, env)
+    with Phase("training"): training(work, env, line)
+
+
 def main():
     begin, work = time.time(), Path(tempfile.mkdtemp(prefix="megaportrait-ci-"))
     try:
@@ -163,11 +172,12 @@ def main():
         before, (env, offline) = state(), environment(work)
         with Phase("install"): install(work, env)
         if results[-1][0]:
+            beside = threading.Thread(target=learn, args=(work, offline | {}, train_line))
+            beside.start()
             with Phase("repository"): repository(work, offline)
             with Phase("animate"): animate(work, offline, animate_line)
             with Phase("tests"): tests(work, offline, test_line)
-            with Phase("ladder"): ladder(work, offline)
-            with Phase("training"): training(offline, train_line)
+            beside.join()
         check(state() == before, "the checkout is as it was")
         check(time.time()-begin < MINUTES["all"]*60*SLACK, f"all of it within {MINUTES['all']} minutes: {(time.time()-begin)/60:.1f}")
     except Exception as e: check(False, f"{type(e).__name__}: {e}")

@@ -25,19 +25,20 @@ def lab():
 
 
 def output(sheet):
-    "The picture that the model made, out of the explorer's, as (1, 3, 64, 64) in [0, 1]"
+    "The picture that the model made, out of the explorer's, as (1, 3, 128, 128) in [0, 1]"
     from megaportrait.use.flow_pictures import SIDE
     from megaportrait.use.flow_sheet import GAP, HEAD
     x = 2*(SIDE + GAP) + GAP
-    im = Image.open(io.BytesIO(sheet)).crop((x, HEAD, x + SIDE, HEAD + SIDE)).resize((64, 64), Image.BOX)
+    im = Image.open(io.BytesIO(sheet)).crop((x, HEAD, x + SIDE, HEAD + SIDE)).resize((128, 128), Image.BOX)
     return torch.from_numpy(np.array(im)).permute(2, 0, 1)[None]/255
 
 
 @torch.no_grad()
 def test_yaw_turns_the_nose_and_back_is_the_same_picture(lab):
-    import megaportrait
+    from megaportrait.core.shipped import load_net
     from megaportrait.measure.metrics import yaw_of
-    net, start = megaportrait.load("tiny-base").pose_net, lab.value("yaw")
+    from megaportrait.nets.motion import PoseNet
+    net, start = load_net("pose", PoseNet), lab.value("yaw")
     yaw = lambda: yaw_of(net(output(lab.image(PICTURE)))).item()
     lab.set("yaw", 0)
     front, there = lab.image(PICTURE), yaw()
@@ -54,7 +55,7 @@ def test_strength_leads_from_the_sources_expression_to_the_drivers(lab):
     from megaportrait.use.edit import Edit
     from megaportrait.use.puppet import open_base
     from megaportrait.use.source import open_source
-    model = open_base("tiny-base")
+    model = open_base("compact-base")
     source, driver = ((o.crop(model.in_size), o.pose) for o in (open_source("person 26", None), open_source("person 9", None, frame=20)))
     avatar = model.avatar(*source)
     for strength, whose in ((0, source), (1, driver)):
@@ -68,7 +69,7 @@ def test_strength_leads_from_the_sources_expression_to_the_drivers(lab):
 def test_how_long_a_hand_waits(lab):
     "From a key press on a slider to the new picture, and to the truth in it; written where EXPLORER_LATENCY says, else only asked to be there"
     from megaportrait.core.files import save_json
-    told = dict(model="tiny-base", cpus=len(os.sched_getaffinity(0)), load=round(os.getloadavg()[0], 1), presses=20)
+    told = dict(model="compact-base", cpus=len(os.sched_getaffinity(0)), load=round(os.getloadavg()[0], 1), presses=20)
     for label in ("yaw", "strength", "turn"):
         lab.set(label, 0)
         first, last = zip(*(lab.latency(label, "ArrowRight", PICTURE) for _ in range(20))) # always onwards: no truth is known from before
@@ -96,7 +97,7 @@ def test_the_mouse_turns_the_field_and_sliders_move_it(lab):
     lab.page.wait_for_timeout(1000)
     assert box.screenshot() != seen
     n = 10
-    told = dict(model="tiny-base", cpus=len(os.sched_getaffinity(0)), load=round(os.getloadavg()[0], 1), presses=n, arrows=int(lab.value("arrows")))
+    told = dict(model="compact-base", cpus=len(os.sched_getaffinity(0)), load=round(os.getloadavg()[0], 1), presses=n, arrows=int(lab.value("arrows")))
     told["picture_ms"] = round(statistics.median(lab.latency("yaw", "ArrowRight", PICTURE)[0] for _ in range(n)), 1)
     told["field_ms"] = round(statistics.median(lab.drawing_latency("yaw", "ArrowRight") for _ in range(n)), 1)
     if path := os.environ.get("FIELD_LATENCY"): save_json(ROOT/path, told)

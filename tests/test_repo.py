@@ -219,7 +219,7 @@ PROMISED = {"canonical_mesh", "warp_portable", "hinge_d", "fit_pose", "main", "d
             "mesh_triangles", "explore", "Explorer", "Animator", "PoseStage", "FaceStage", "GazeStage", "EnhancerStage", "StudentStage", "PortraitStage",
             "load_student", "make_talking", "VasaStage", "FewShotStage", "EmoStage", "of_person", "finetune", "reptile",
             "fomaml", "compare_folders", "see_clips", "kernel_distance", "puppet_test", "FeatureSet",
-            "ExpressionStage", "measure_expressions", "labelled_strip", "Sync"}  # for users outside of this repository
+            "ExpressionStage", "TemporalStage", "measure_expressions", "labelled_strip", "Sync"}  # for users outside of this repository
 
 
 def trees():

@@ -114,7 +114,7 @@ def test_a_film_is_recorded_and_plays(lab, tmp_path):
     with av.open(str(out)) as f:
         pictures = [o.to_ndarray(format="rgb24") for o in f.decode(video=0)]
         assert "ynthetic" in f.metadata["comment"]
-    assert [o.shape for o in pictures] == [(64, 64, 3)]*50
+    assert [o.shape for o in pictures] == [(128, 128, 3)]*50
     apart = lambda i: np.abs(pictures[i].astype(int) - pictures[0]).mean()
     assert apart(25) > 3*apart(1) and apart(25) > 3*apart(49)  # there and back
     lab.page.wait_for_function("() => document.querySelector('.studio-video video')?.readyState >= 2")  # a frame is there

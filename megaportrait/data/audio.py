@@ -87,7 +87,7 @@ def log_mel(
     n:int, # frames of the video
     fps:float = 25, # of the video
 ) -> Tensor: # (n, 128): four slices of 32 bands
-    "Logarithm of the power in mel bands, about each frame; silence where the sound has ended"
+    "Compute the logarithm of the power in mel bands, around each frame; silence after the end of the sound"
     at = ((torch.arange(n*_SLICES) + .5)*RATE/(fps*_SLICES)).long()
     need = int(at[-1]) + _WINDOW if n else 0
     x = torch.nn.functional.pad(x, (_WINDOW//2, max(0, need - len(x))))

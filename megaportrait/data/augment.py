@@ -22,7 +22,7 @@ def step_generator(
     seed:int, # of the run
     step:int, # of the optimiser
 ) -> torch.Generator:
-    "Random numbers of one step: a resumed run draws what an unbroken one would have drawn"
+    "Seed the random numbers of one step: a resumed run draws the same ones as an unbroken run"
     return torch.Generator().manual_seed(seed*1_000_003 + step)
 
 def _draw(kind, shape, generator, shard):
@@ -65,7 +65,7 @@ def draw_colours(
     generator:torch.Generator|None = None,
     shard:tuple = (0, 1), # rank and number of processes
 ) -> Tensor: # (n, 3, 4)
-    "Random maps of colours"
+    "Draw random maps of colours"
     k = torch.tensor(strength if isinstance(strength, (tuple, list)) else [strength]*4)
     u = _draw(torch.rand, (n, 6), generator, shard)
     change = (2*u[:, :4] - 1)*k*(u[:, 4:5] < p)
@@ -134,7 +134,7 @@ def eyes_in_crop(
     zoom:float = 2., # of the motion encoder's crop
     centre:tuple = (0., .1, 0.), # head point in its middle
 ) -> Tensor: # (B, 2, 2) xy in crop coordinates, the eye at the left of a facing head first
-    "Where the eyes are in the motion encoder's crop"
+    "Locate the eyes in the motion encoder's crop"
     eyes = eye_centres().to(pose) - pose.new_tensor(centre)
     R = split(pose)[1]
     roll = angles(R)[2]
@@ -205,7 +205,7 @@ def augment_motion(
     pose:Tensor|None = None, # (B, 4, 4) head to camera before the crop, to know where the eyes are; default: facing us
     shard:tuple = (0, 1), # rank and number of processes
 ) -> Tensor: # (B, 3, H, W) in [0, 1]
-    "Another shape and other colours with the same expression (App. B.1)"
+    "Change shape and colours, keep the expression (App. B.1)"
     if pose is None: pose = torch.eye(4, device=crop.device).expand(len(crop), 4, 4)
     crop = _tps_warp(crop, cfg.tps_sigma, cfg.tps_cells, generator, eyes_in_crop(pose.float()), shard)
     return colour_jitter(crop, cfg.jitter_motion, generator, grey_p=cfg.grey_p, shard=shard)
@@ -218,7 +218,7 @@ def draw_move(
     zoom:float = .2, # scale factor between 1 - zoom and 1 + zoom
     shift:float = .12, # crop coordinates, at most
 ) -> Tensor: # (n, 4, 4)
-    "Random similarities of the picture's plane"
+    "Draw random similarities of the picture's plane"
     u = 2*torch.rand(n, 4, generator=generator) - 1
     o = torch.zeros(n)
     return P.similarity(P.rotation(o, o, u[:, 0]*math.radians(roll)), 1 + zoom*u[:, 1], shift*u[:, 2:])

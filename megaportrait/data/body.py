@@ -30,7 +30,7 @@ def _linear(x, n):
 def shape(
     identity:Identity,
 ) -> tuple[Tensor, Tensor]: # (N, 3) coarse points, (2, 3) joints of neck and head
-    "A person's head at rest, decimetres"
+    "Build a person's head at rest, decimetres"
     i, k = identity, load_kit()
     race = [a/sum(i.ancestry) for a in i.ancestry]
     v = torch.tensor([*race, 1 - i.gender, i.gender, *_linear(3*i.age - 2, 2), *_linear(i.muscle, 3),
@@ -49,7 +49,7 @@ def nearest_on_surface(
     V:Tensor, # (M, 3) points of a surface
     tri:Tensor, # (F, 3) its triangles
 ) -> tuple[Tensor, Tensor]: # triangles (N,), barycentrics (N, 3)
-    "Where on a surface points come nearest to it"
+    "Find where on a surface points are nearest to it"
     near = torch.cdist(p, V[tri].mean(1)).topk(24, largest=False).indices
     a, b, c = V[tri[near]].unbind(2)  # (N, 24, 3)
     e, f, d = b-a, c-a, p[:, None]-a
@@ -73,13 +73,13 @@ _LOWER_LIP = 17 # a point well below the mouth
 def edges(
     ring:tuple, # `MOUTH_RING`, or one of `EYE_RINGS`
 ) -> tuple[list, list]: # points of the upper edge and those of the lower that they meet when it closes
-    "The two edges of an opening, without its corners"
+    "Return the two edges of an opening, without its corners"
     h = len(ring)//2
     return list(ring[1:h]), list(ring[:h:-1])
 
 @lru_cache
 def landmark_places() -> tuple[Tensor, Tensor]: # fine points (468, 3), weights (468, 3)
-    "Where the points of the face mesh are on anybody's skin; closed lips touch, so each keeps to its own"
+    "Place the points of the face mesh on anybody's skin; closed lips touch, so each point stays on its lip"
     k = load_kit()
     tri = k.tri[1][k.part[1] == SKIN]
     t, w = nearest_on_surface(k.landmarks, k.rest, tri)

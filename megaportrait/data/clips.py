@@ -92,7 +92,7 @@ class Clip:
                           size)
 
     def mask(self, t:int, size:int=0) -> Tensor: # (1, H, W) uint8
-        "Who is the person (255) and what is not (0) in frame `t`; all of it where nobody looked"
+        "Mask of frame `t`: person 255, background 0; all 255 if the clip has no masks"
         if 'masks' in self.parts: return read_frame(self.folder/f'masks/{t:06d}.png', size, grey=True)
         return torch.full((1, size, size) if size else (1, *self.frame(t).shape[1:]), 255, dtype=torch.uint8)
 
@@ -108,15 +108,15 @@ class Clip:
         return torch.from_numpy(np.load(self.folder/'landmarks.npy')).float()
     @property
     def tracks(self) -> Tensor: # (T, N, 3), x, y in crop coordinates, and 1 where the frame shows the point
-        "Points anywhere in the picture, followed through the clip; none without a file"
+        "Points anywhere in the picture, tracked through the clip; none without a file"
         if 'tracks.npy' not in self.parts: return torch.zeros(self.frames, 0, 3)
         return torch.from_numpy(np.load(self.folder/'tracks.npy')).float()
     @property
     def meta(self) -> dict:
-        "What meta.json says"
+        "The contents of meta.json"
         return _meta(self.folder/'meta.json') if 'meta.json' in self.parts else {}
     def labels(self, name:str) -> Tensor: # (T, ...)
-        "A label of meta.json, one value per frame"
+        "Return a label of meta.json, one value per frame"
         known = self.meta.get('labels', {})
         if name not in known:
             raise ValueError(f"clip {self.name} has no label '{name}' in its meta.json; it has: "
@@ -248,7 +248,7 @@ class ClipSet:
     @property
     def has_landmarks(self) -> bool: return self._all('landmarks.npy')
     def need_pose(self):
-        "Refuse a set that cannot be trained on"
+        "Raise an error if the set cannot be trained on"
         lack = [c.name for c in self.clips if 'pose.npy' not in c.parts]
         if lack:
             raise ValueError(f'{len(lack)} of {len(self)} clips in {self.root/self.split} have no pose.npy (the first '
@@ -264,7 +264,7 @@ HELD_OUT = ('eval', 'val', 'valid', 'validation', 'test')  # names of the split,
 def held_out(
     root:str|Path, # prepared folder
 ) -> ClipSet:
-    "The clips that training does not see"
+    "Open the clips of held-out people"
     for split in HELD_OUT:
         if any((r/split).is_dir() for r in _parts_of(root)): return ClipSet(root, split)
     raise FileNotFoundError(f'{root} has no split {", ".join(HELD_OUT[:-1])} or {HELD_OUT[-1]} to measure on; '
@@ -274,7 +274,7 @@ def open_sets(
     root:str|Path, # prepared folder
     measure:bool = True, # whether held-out people are asked for
 ) -> tuple[ClipSet, ClipSet|None]:
-    "The people to learn from, and those to measure on; what a training would stumble over later is refused"
+    "Open the sets for training and for evaluation; raise an error now for what would stop a training later"
     clips = ClipSet(root, 'train')
     clips.need_pose()
     return clips, held_out(root) if measure else None

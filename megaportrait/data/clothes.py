@@ -65,7 +65,7 @@ class Hull:
     def gap(self,
         q:Tensor, # (..., 3) points
     ) -> tuple[Tensor, Tensor]: # (...) decimetres outside the head, (..., 3) the direction away from its middle
-        "How far outside the head points are"
+        "Measure how far outside the head points are"
         d = q - self.middle
         u = F.normalize(d, dim=-1)
         at = torch.stack([torch.atan2(u[..., 0], u[..., 2])/math.pi, 2*torch.acos(u[..., 1].clamp(-1, 1))/math.pi - 1],
@@ -73,7 +73,7 @@ class Hull:
         return d.norm(dim=-1) - F.grid_sample(self.map, at.view(1, 1, -1, 2), align_corners=True).view(d.shape[:-1]), u
 
     def shoulder(self, q:Tensor) -> Tensor: # (..., 3) -> (...)
-        "Height of the clothes above or below points"
+        "Return the height of the clothes at points"
         return F.grid_sample(self.high, q[..., [0, 2]].reshape(1, 1, -1, 2)/2, align_corners=True,
                              padding_mode='border').view(q.shape[:-1])
 
@@ -85,7 +85,7 @@ def neck_line(
     i:Identity,
     r:Tensor, # (N, 3) places on the average body
 ) -> Tensor: # (N,) above 0: cloth
-    "Where the garment begins"
+    "Compute where the garment begins"
     x, y, z = r[:, 0].abs(), r[:, 1], r[:, 2]
     front = torch.exp(-(x/.40)**2)*((z - .1)/.6).clamp(0, 1)
     wide = 0 if i.scene.garment == 'turtle' else 1.2*(x - .62).clamp(min=0)
@@ -129,7 +129,7 @@ def garment(
     i:Identity,
     body:Body,
 ) -> list[_Piece]: # cloth and collar
-    "What somebody wears on the body"
+    "Build what a person wears on the body"
     k = load_kit()
     tri = k.tri[1][k.part[1] == CLOTH]
     N = vertex_normals(body.rest[None], k.tri[1])[0]
@@ -146,7 +146,7 @@ def cloth_colour(
     r:Tensor, # (N, 3) places on the average body
     collar:Tensor, # (N,) bool: on the collar
 ) -> Tensor: # (N, 3) linear RGB
-    "Colour of a garment"
+    "Compute the colour of a garment"
     s, (x, y, z) = i.scene, r.unbind(-1)
     a, b, turn = x.new_tensor(s.cloth), x.new_tensor(s.cloth2), (s.place_seed % 1000)/100
     edge = lambda v: ramp(-.12, .12, v)
@@ -170,7 +170,7 @@ def tube(
     sides:int = 6,
     closed:bool = False, # the end meets the beginning
 ) -> tuple[Tensor, Tensor]: # points (n*sides, 3), triangles
-    "A tube along a path"
+    "Build a tube along a path"
     n = len(path)
     after, before = (path.roll(-1, 0), path.roll(1,
                                                  0)) if closed else (torch.cat([path[1:], 2*path[-1:] - path[-2:-1]]),
@@ -228,7 +228,7 @@ def _earrings(i, body, k):
 def hat_line(
     r:Tensor, # (..., 3) places on the average head
 ) -> Tensor: # (...) above 0: under a knitted hat
-    "Where a hat begins"
+    "Compute where a hat begins"
     return r[..., 1] - lerp(r[..., 2], [-.6, 0., .5, 1.45], [7.05, 7.15, 7.40, 7.86])
 
 def _hat(i, body, hull, k):
@@ -250,7 +250,7 @@ def worn(
     body:Body,
     hull:Hull,
 ) -> list[_Piece]:
-    "What somebody wears on the head"
+    "Build what a person wears on the head"
     k = load_kit()
     return [*([_glasses(i, body, hull)] if i.glasses else []),
             *([_earrings(i, body, k)] if i.earrings and i.hat != 'scarf' else []),

@@ -41,7 +41,7 @@ def crop_boxes(
     box:'Track|np.ndarray', # a track, or boxes (T, 3) px, NaN where not found
     smooth:float=12.,       # standard deviation in frames; inf: one box for the whole clip
 ) -> np.ndarray: # (T, 3) float32 centre x, y and half side, px
-    "Smooth crop boxes of a clip"
+    "Smooth the crop boxes of a clip"
     b = np.asarray(getattr(box, 'box', box), np.float64)
     b = _gauss(_fill(np.concatenate([b[:, :2], np.log(b[:, 2:])], 1)), smooth)
     return np.concatenate([b[:, :2], np.exp(b[:, 2:])], 1).astype(np.float32)
@@ -50,7 +50,7 @@ def smooth_poses(
     pose:np.ndarray,  # (T, 4, 4), NaN where not found
     smooth:float=1.,  # standard deviation in frames; 0: only fill the gaps
 ) -> np.ndarray: # (T, 4, 4) float32
-    "Poses without gaps and without jitter: scale, the six numbers of the rotation and the shift are averaged"
+    "Fill gaps of poses and smooth them: scale, the six numbers of the rotation and the shift are averaged"
     v = P.to_9d(torch.as_tensor(pose, dtype=torch.float64))
     return P.from_9d(torch.as_tensor(_gauss(_fill(v.numpy()), smooth))).float().numpy()
 
@@ -85,7 +85,7 @@ def crop_track(
     pose:np.ndarray,      # (T, 4, 4) head → picture
     boxes:np.ndarray,     # (T, 3) px
 ) -> tuple[np.ndarray, np.ndarray]: # landmarks (T, 478, 3) in the crop, [-1, 1], and pose (T, 4, 4) head → crop
-    "Landmarks and poses in the coordinates of the crops"
+    "Transform landmarks and poses to the coordinates of the crops"
     b = torch.as_tensor(np.asarray(boxes, np.float32))
     centre = np.concatenate([boxes[:, None, :2], np.zeros_like(boxes[:, None, :1])], 2)
     marks = ((landmarks - centre)/boxes[:, None, 2:]).astype(np.float32)
@@ -96,7 +96,7 @@ def face_mask(
     pose:torch.Tensor,   # (B, 4, 4) head → crop
     person:torch.Tensor, # (B, 1, S, S) in [0, 1]
 ) -> torch.Tensor: # (B, 1, S, S) in [0, 1]
-    "The part of a person mask that is face, ears and hair"
+    "Return the part of a person mask that is face, ears and hair"
     c, r = pose.new_tensor([0, -.16, .09]), pose.new_tensor([.8, .82, .9])  # 16 cm
     A, S = pose[:, :2, :3], person.shape[-1]
     u = (torch.arange(S, device=pose.device)*2 + 1)/S - 1

@@ -30,18 +30,18 @@ def canonical_mesh() -> np.ndarray: # (478, 3) in the head's frame: unit 16 cm, 
 EYES = ((33, 133), (362, 263))  # corners of the eye on the picture's left, then on its right
 
 def eye_centres() -> torch.Tensor: # (2, 3) in the head's frame
-    "Where the eyes of the mean face are: midway between their corners"
+    "Locate the eyes of the mean face: midway between their corners"
     return torch.from_numpy(canonical_mesh())[torch.tensor(EYES)].mean(1)
 
 def mesh_triangles() -> np.ndarray: # (898, 3) indices of points
-    "The triangles between the points of the mesh, for drawing and filling"
+    "List the triangles between the points of the mesh, for drawing and filling"
     return _mesh()['triangles'].astype(int)
 
 @lru_cache
 def _flip_index(): return np.abs((_mesh()['points']*[-1, 1, 1])[:, None] - _mesh()['points']).sum(-1).argmin(1)
 
 def flip_index() -> np.ndarray: # (478,)
-    "Where each landmark's mirror image sits: `landmarks[..., flip_index(), :]` goes with a flipped picture"
+    "Index each landmark's mirror image: `landmarks[..., flip_index(), :]` goes with a flipped picture"
     return _flip_index().copy()
 
 # %% ../../nbs/data/04_face.ipynb #7be9e597
@@ -58,7 +58,7 @@ class Face:
 def fit_pose(
     landmarks:np.ndarray, # (..., 478, 3) in pixels or crop coordinates
 ) -> np.ndarray: # (..., 4, 4) similarity head → picture
-    "The pose of the canonical mesh that lies nearest to the landmarks that expressions hardly move"
+    "Fit the pose of the canonical mesh to the landmarks that expressions hardly move"
     i = list(P.RIGID)
     src, dst = (torch.as_tensor(np.asarray(a)[..., i, :], dtype=torch.float64) for a in (canonical_mesh(), landmarks))
     return P.fit_similarity(src.expand_as(dst), dst).float().numpy()
@@ -97,7 +97,7 @@ def _start(make, **options):
 def pose_box(
     pose:np.ndarray, # (..., 4, 4) head → picture
 ) -> np.ndarray: # (..., 3) centre x, y and half side
-    "The nominal crop of a head"
+    "Return the nominal crop of a head"
     pose = np.asarray(pose)
     s = np.sqrt((pose[..., :3, :3]**2).sum((-2, -1))/3)
     return np.stack([pose[..., 0, 3], pose[..., 1, 3], s], -1)
@@ -209,21 +209,21 @@ class Tracker:
     def stream(self,
         frames:Iterable, # of pictures, see `as_picture`
     ) -> Iterator[Face]:
-        "One result per frame, as the frames come: memory does not grow with their number"
+        "Yield one result per frame, as the frames come: memory does not grow with their number"
         self.reset()
         for x in frames: yield self(as_picture(x))
 
     def detect(self,
         x:np.ndarray, # (H, W, 3) uint8
     ) -> np.ndarray: # (N, 3) centre x, y and half side of their crops, roughly, px, from left to right
-        "All faces that are at least a third as large as the largest"
+        "Find all faces that are at least a third as large as the largest"
         return _find_faces(self._detectors, x)
 
     def mask(self,
         x:np.ndarray,          # (H, W, 3) uint8
         box:np.ndarray|None,   # (3,) crop box of the head, px; None: there is nobody
     ) -> np.ndarray: # (H, W) uint8, 255 = person
-        "Soft mask of the person, as far as 1.5 crop boxes reach; zero elsewhere"
+        "Return the soft mask of the person, as far as 1.5 crop boxes reach; zero elsewhere"
         m = np.zeros(x.shape[:2], np.uint8)
         if box is None: return m
         x0, y0, x1, y1 = _square(box, 1.5, x.shape)

@@ -113,14 +113,14 @@ def build_person(
     i:Identity,
     device:str|torch.device = 'cpu',
 ) -> Person:
-    "A person, built or remembered: the last six are, whatever place and light they stand in"
+    "Build a person, or take it from the cache of the last six; place and light do not matter"
     s = i.scene
     p = copy(_built(replace(i, scene=Scene(garment=s.garment, neckline=s.neckline)), str(device)))
     p.i = i
     return p
 
 def forget_people():
-    "Free the memory of remembered people, about 40 MB each"
+    "Free the memory of cached people, about 40 MB each"
     _built.cache_clear()
 
 # %% ../../nbs/data/30_figure.ipynb #5a50543c
@@ -128,7 +128,7 @@ def to_screen(
     p:Tensor, # (..., 3) in the camera's frame
     distance:float, # of the camera
 ) -> Tensor: # (..., 3) in crop coordinates, depth unchanged
-    "What the camera sees of points"
+    "Project points to the picture"
     return torch.cat([p[..., :2]*(distance/(distance + p[..., 2:])), p[..., 2:]], -1)
 
 @dataclass
@@ -194,7 +194,7 @@ def draw(
     S:int, # cells along a side
     level:int, # 0 coarse, 1 fine
 ) -> Drawn:
-    "Who is in front in each cell"
+    "Draw what is in front in each cell"
     m, sc = p.meshes[level], p.i.scene
     V, N, M, look, own = _move(p, motion, m)
     cells = lambda q: to_screen(q, sc.distance)*q.new_tensor([S/2, S/2, 1.]) + q.new_tensor([S/2, S/2, 0.])
@@ -216,7 +216,7 @@ def inside(
     at:Tensor, # (N,) cells in which triangles are in front
     tri:Tensor, # (N,) which
 ) -> tuple[Tensor, Tensor]: # rows (N, 3) of points of all frames, barycentrics (N, 3)
-    "Where in their triangles the centres of cells lie"
+    "Locate the centres of cells in their triangles"
     S, frame = d.S, at//(d.S*d.S)
     rows = (frame*d.V.shape[1])[:, None] + d.mesh.tri[tri]
     a, b, c = d.screen.view(-1, 3)[rows].unbind(1)
@@ -230,12 +230,12 @@ def strand_at(
     h:_Lock,
     name:Tensor, # (N,) names of points of it
 ) -> tuple[Tensor, Tensor, Tensor]: # strand, segment, place along the segment in [0, 1]
-    "Which point of which strand"
+    "Tell which point of which strand a cell shows"
     K, j = h.s.points.shape[1], name - h.first
     return j//((K-1)*h.per), (j//h.per) % (K-1), ((j % h.per) + .5)/h.per
 
 def segment(h:_Lock, frame:Tensor, strand:Tensor, seg:Tensor) -> tuple[Tensor, Tensor]: # (N, 3) each
-    "Both ends of segments in frames"
+    "Return both ends of segments in frames"
     at = (frame*h.Q.shape[1] + strand)*h.Q.shape[2] + seg
     Q = h.Q.view(-1, 3)
     return Q[at], Q[at + 1]

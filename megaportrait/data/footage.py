@@ -18,6 +18,7 @@ from ..core.files import load_json
 from ..core.photos import is_image, is_video
 from .clips import HELD_OUT
 from .crops import crop
+from .drawn_folder import drawn_clips, is_drawn_folder
 from .tables import read_table, readable
 
 # %% ../../nbs/data/08_footage.ipynb #193d6e78
@@ -136,13 +137,14 @@ def find_footage(
     table:str|Path|None = None, # csv or json with the columns file, identity and perhaps split, source, licence
     photos:bool = False, # every picture below the folder is a clip of one frame, of a person of its own (as in FFHQ)
 ) -> list[Footage]:
-    "What is to be prepared; the layout is recognised"
+    "List what is to be prepared; the layout is recognised"
     root, rule = Path(videos), _rule(identity)
     if not root.exists(): raise FileNotFoundError(f'{root}: no such file or folder; check its name')
     rows = table and {r['file']: r for r in read_table(table, ('file', 'identity'))}
     if photos: takes = [_photo(p, root) for p in ([root] if root.is_file() else _files(root))]
     elif root.is_file(): takes = [Footage(root, root.stem, _identity(Path(root.name), rule))]
     elif info := next(filter(_is_celebv, sorted(root.glob('[!.]*.json'))), None): takes = list(_celebv_hq(info))
+    elif is_drawn_folder(root): takes = [Footage(root/'imgs', **o) for o in drawn_clips(root)]
     elif _is_voxceleb(root): takes = list(_voxceleb(root))
     elif any((root/s).is_dir() for s in SPLITS): takes = list(_first_order(root, rule))
     else: takes = list(_plain_folder(root, rule))
@@ -178,7 +180,6 @@ def _unique(takes, longest=180):
     def short(t): return t.name.encode()[:longest].decode(errors='ignore') + f'#{number(t)}'
     return [replace(t, name=short(t)) if n[t.name] > 1 or len(t.name.encode()) > longest else t for t in takes]
 
-
 # %% ../../nbs/data/08_footage.ipynb #8ff07f6a
 def _split_of(
     identity:str, # name of the person
@@ -193,7 +194,7 @@ def assign_splits(
     eval_fraction:float = 0., # fraction of the people who are held out
     split:str = 'train', # for the others
 ) -> list[Footage]:
-    "Give every take its part; a person in two parts is refused"
+    "Assign every take to a part; raise an error for a person in two parts"
     takes = [replace(t, split=t.split or _split_of(t.identity, eval_fraction, split)) for t in takes]
     if odd := next((t for t in takes if not re.fullmatch(r'[\w-]+', t.split)), None):
         raise ValueError(f"'{odd.split}' is no name for a part of the split; use letters, such as train and eval")
@@ -238,7 +239,7 @@ def sharpness(
     x:np.ndarray, # (H, W, 3) uint8
     box:np.ndarray, # (3,) crop, px
 ) -> float:
-    "Laplacian against contrast of a face at 128 px"
+    "Divide the Laplacian of a face at 128 px by its contrast"
     g = np.asarray(Image.fromarray(crop(x, box, 128)).convert('L'), np.float32)[16:-16, 16:-16]
     l = 4*g[1:-1, 1:-1] - g[:-2, 1:-1] - g[2:, 1:-1] - g[1:-1, :-2] - g[1:-1, 2:]
     return float(l.std()/(g.std() + 1))
@@ -248,7 +249,7 @@ def find_cuts(
     box:np.ndarray, # (T, 3) crop, NaN where there is no face
     limit:float = .08, # change that may be a cut, `cut` of `PrepareCfg`
 ) -> np.ndarray: # (T,) bool, a scene begins here
-    "A cut changes much more than most of the frames around it do, or moves the head by half its crop"
+    "Find cuts: the picture changes much more than around it, or the head moves by half its crop"
     T, usual = len(change), np.zeros(len(change))
     for t in range(T if T > 1 else 0): usual[t] = np.percentile(np.delete(change[max(t - 4, 0):t + 5], min(t, 4)), 75)
     jump = np.zeros(T, bool)
@@ -267,7 +268,7 @@ def choose(
     cuts:np.ndarray, # (T,) a scene begins here
     cfg:PrepareCfg, # the limits
 ) -> tuple[np.ndarray, Counter, slice]: # (T,) which frames to keep, how many were dropped why, the scene
-    "The good frames of the scene that has most of them"
+    "Choose the good frames of the scene that has most of them"
     T, least = len(found), cfg.min_face or cfg.size/2
     why = np.full(T, '', object)
     for bad, name in ((sharp < cfg.min_sharp, 'too blurred'), (2*box[:, 2] < least, 'too small'),

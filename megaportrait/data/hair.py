@@ -84,7 +84,7 @@ def grow_hair(
     body:Body,
     hull:Hull,
 ) -> list[Strands]:
-    "All strands of a person"
+    "Grow all strands of a person"
     g = torch.Generator().manual_seed(i.texture_seed + 1)
     out = []
     if i.hair != 'bald' and i.hat != 'scarf':

@@ -96,7 +96,7 @@ _VISEMES = dict(
 def expression(
     actions:dict, # names of `EXPRESSIONS` to numbers
 ) -> Tensor: # (52,)
-    "A face as the vector of its actions"
+    "Return an expression as the vector of its actions"
     v = torch.zeros(52)
     for k, x in actions.items(): v[_AT[k]] = x
     return v
@@ -106,7 +106,7 @@ def make_motion(
     n:int = 1, # frames
     **kw, # fields of `Motion`, actions of `EXPRESSIONS` or faces ('smile', 'kiss', ...), added up; numbers or tensors
 ) -> Motion:
-    "A motion from the few things that are not at rest"
+    "Make a motion from the few values that differ from rest"
     ex, z = torch.zeros(n, 52), torch.zeros(n)
     for k in [k for k in kw if k in _AT or k in _FACES]:
         ex += torch.as_tensor(kw.pop(k), dtype=torch.float32).expand(n)[:, None]*expression(_FACES.get(k, {k: 1.}))
@@ -166,7 +166,7 @@ def sample_motion(
     n_frames:int, # how many
     fps:float = 8., # frames per second
 ) -> Motion: # n_frames frames
-    "A clip of somebody who feels, talks, looks around and blinks: smooth curves in time"
+    "Draw a clip with moods, speech, gaze and blinks: smooth curves in time"
     r, t, deg = random.Random(f'motion {seed}'), torch.arange(n_frames)/fps, math.pi/180
     w = lambda rate: _wave(r, t, rate)
     ex, shut, wink, side = _faces(r, t), _blinks(r, t), (4*w(.25) - 3.1).clamp(0, 1), r.randrange(2)
@@ -183,7 +183,7 @@ def sample_drivers(
     n:int, # frames, each on its own
     yaw:float = 35., # degrees, largest
 ) -> Motion: # n frames
-    "Independent frames for measuring: yaw uniform, everything else drawn on its own"
+    "Draw independent frames for evaluation: yaw uniform, all else independent"
     g, deg = torch.Generator().manual_seed(seed), math.pi/180
     u = lambda a, *s: a*(2*torch.rand(n, *s, generator=g) - 1)
     p = lambda *s: torch.rand(n, *s, generator=g)

@@ -22,7 +22,7 @@ def ring(
     n:int, # people
     group:int, # places
 ) -> np.ndarray: # (group,) numbers below n
-    "Draw people for a ring of places such that neighbours differ"
+    "Draw people for a ring of places in which neighbours differ"
     if n >= group: return rng.choice(n, group, replace=False)
     if n < 2 or n == 2 and group % 2:
         raise ValueError(f'{n} people cannot fill a group of {group} so that neighbours differ; use more people or an '
@@ -91,7 +91,7 @@ _MIRROR = dict(x=lambda v: v.flip(-1), m=lambda v: v.flip(-1), pose=flip_pose, g
 def mirror(
     o:dict, # a view: x, m, pose and labels
 ) -> dict:
-    "The view in a mirror: what has a left and a right changes sides"
+    "Mirror a view: picture, pose and all labels that have a left and a right"
     return {k: _MIRROR[k](v) if k in _MIRROR else v for k, v in o.items()}
 
 # %% ../../nbs/data/07_pairs.ipynb #ffae4f0b
@@ -126,7 +126,7 @@ def loader(
     workers:int = 2, # processes that decode; 0 decodes in this one
     pin:bool|None = None, # page-locked memory, default where there is a GPU
 ) -> DataLoader:
-    "Batches of pairs, uint8, in the order of the steps"
+    "Yield batches of pairs, uint8, in the order of the steps"
     sampler = _PairSampler(batch_size, ds.group, start_step, steps, rank, world)
     pin = torch.cuda.is_available() if pin is None else pin
     return DataLoader(ds, batch_sampler=sampler, num_workers=workers, pin_memory=pin,
@@ -146,7 +146,7 @@ def to_float(
 def single(
     batch:dict, # of pairs, on the device, as `to_float` gives it
 ) -> dict: # x, m, pose, clip, frame, flip, labels
-    "Source and driver one after the other: 2 B pictures"
+    "Return source and driver one after the other: 2 B pictures"
     o = {k[:-2]: torch.cat([v, batch[f'{k[:-2]}_d']]) for k, v in batch.items() if k.endswith('_s')}
     return o | {k: batch[k].repeat(2) for k in ('clip', 'flip')}
 
@@ -160,6 +160,6 @@ def frames_of(
     most:int = 0, # of a clip, spread evenly; 0: all
     total:int = 0, # of these, spread evenly; 0: all
 ) -> tuple[Tensor, Tensor]: # (N, 3, S, S) uint8 and poses (N, 4, 4)
-    "Frames of a set with their poses, for measuring; none is read that is not asked for"
+    "Load frames of a set with their poses, for evaluation; only the chosen frames are read"
     at = _spread([(c, t) for c in clips for t in _spread(range(c.frames), most)], total)
     return torch.stack([c.frame(t, size) for c, t in at]), torch.stack([c.pose[t] for c, t in at])

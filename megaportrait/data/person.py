@@ -214,7 +214,7 @@ def sample_scene(
     seed:int|str, # a number or a name
     odd:bool = False, # with coloured light
 ) -> Scene:
-    "Clothes, light, place and lens"
+    "Draw clothes, light, place and lens"
     r = random.Random(f'place {seed}')
     return Scene(cloth=_colour(r), cloth2=_colour(r, .05, .9),
                  garment=r.choice(('crew', 'crew', 'vneck', 'shirt', 'shirt', 'jacket', 'jacket', 'hoodie', 'turtle')),
@@ -231,7 +231,7 @@ def sample_identity(
     # share of people whose skin is nobody's, in coloured light: they teach a network to carry pixels, not to know faces
     odd:float = .06,
 ) -> Identity:
-    "A person in a scene of their own; the same seed, the same person"
+    "Draw a person in a scene of their own; the same seed gives the same person"
     r = random.Random(f'person {seed}')
     female = r.random() < .5
     age = r.uniform(_ADULT, 1) if r.random() < .45 else r.uniform(_ADULT, .82)
@@ -252,5 +252,5 @@ def swap_scene(
     identity:Identity, # whose head is kept
     scene_from:Identity, # whose clothes, light and place are taken
 ) -> Identity:
-    "A person in the clothes, light and place of another"
+    "Put a person into the clothes, light and place of another"
     return replace(identity, scene=scene_from.scene)

@@ -128,7 +128,7 @@ def place(
     seed:int,
     size:int, # px
 ) -> Tensor: # (3, size, size) light
-    "A background"
+    "Draw a background"
     r, g = random.Random(f'{name} {seed}'), torch.Generator().manual_seed(seed)
     c = (torch.arange(_N)*2 + 1)/_N - 1
     y, x = torch.meshgrid(c, c, indexing='ij')

@@ -17,15 +17,15 @@ def pack(
     z:Tensor, # depth in (-8, 8)
     name:Tensor, # number below 2^32
 ) -> Tensor: # int64
-    "Depth and name as one number, the nearer the smaller"
+    "Pack depth and name into one number, the nearer the smaller"
     return (((z + _NEAR)*_FINE).long() << _BITS) | name
 
 def names(keys:Tensor) -> Tensor: # -1: nobody
-    "Who is nearest in each cell"
+    "Read the name of the nearest in each cell"
     return torch.where(keys == _EMPTY, -1, keys & (2**_BITS - 1))
 
 def depths(keys:Tensor) -> Tensor: # 8 and more: nobody
-    "How far the nearest is"
+    "Read the depth of the nearest in each cell"
     return (keys >> _BITS).float()/_FINE - _NEAR
 
 def empty_buffer(
@@ -33,7 +33,7 @@ def empty_buffer(
     S:int, # cells along a side
     device = 'cpu',
 ) -> Tensor: # (n*S*S,) int64
-    "A buffer in which nobody is"
+    "Make an empty buffer"
     return torch.full((n*S*S,), _EMPTY, device=device)
 
 # %% ../../nbs/data/23_raster.ipynb #82210317

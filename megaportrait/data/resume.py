@@ -27,7 +27,7 @@ def remember(
     cfg:PrepareCfg,
     answer:dict, # reason and why
 ):
-    "Write a verdict on a file into dropped.jsonl, at once"
+    "Append a verdict on a file to dropped.jsonl"
     if answer['reason'] in _PASSING or not (key := _key(take, cfg)): return
     with open(out/'dropped.jsonl', 'a') as f: f.write(json.dumps(dict(key=key, clip=take.name, **answer)) + '\n')
 
@@ -42,7 +42,7 @@ def verdicts(
     takes:list[Footage],
     cfg:PrepareCfg,
 ) -> dict: # clip to reason and sentence
-    "What earlier runs said of files that are still the same"
+    "Read the verdicts of earlier runs on files that have not changed"
     p = out/'dropped.jsonl'
     lines = p.read_text(errors='replace').splitlines() if p.is_file() else []
     said = [o for line in lines if (o := _parsed(line)) and o['reason'] not in _PASSING]
@@ -53,7 +53,7 @@ def verdicts(
 def sweep(
     out:Path, # of the set, which nobody else is writing to
 ):
-    "Remove what a stopped run began"
+    "Remove what an interrupted run left incomplete"
     for p in out.glob('*/.making-*'): shutil.rmtree(p)
 
 def row_of(
@@ -61,14 +61,14 @@ def row_of(
     split:str,
     meta:dict, # of meta.json
 ) -> dict:
-    "A row of the index"
+    "Return a clip's row of the index"
     return dict(clip=name, split=split) | {k: meta.get(k, '') for k in COLUMNS if k not in ('clip', 'split')}
 
 def rows_before(
     out:Path, # of the set
     size:int, # that its clips are to have, px
 ) -> list[dict]:
-    "The index as it is before the work; one that is broken, or of another size, is met now"
+    "Read the index before the work; raise an error if it is broken or of another size"
     rows = read_index(out) or []
     if other := {r['size'] for r in rows if r.get('size')} - {size}:
         raise ValueError(f'{out} holds clips of {other.pop()} px, not {size}; choose another folder or the same size')
@@ -79,7 +79,7 @@ def index_clips(
     rows:list[dict], # of the index as it was
     takes:list[Footage],
 ) -> dict: # clip to reason and sentence, of damaged ones
-    "Write the index: what it had, and the clips of `takes` that are there"
+    "Write the index: its earlier rows, and the clips of `takes` that exist"
     known, damaged = {(r['split'], r['clip']) for r in rows}, {}
     for t in takes:
         if (t.split, t.name) in known or not (folder := out/t.split/t.name).is_dir(): continue

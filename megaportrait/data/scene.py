@@ -280,7 +280,7 @@ def render(
     size:int, # S, px, a multiple of 8
     device:str|torch.device = 'cpu', # where it is drawn
 ) -> Frames: # (T, ...), or (B, T, ...) for several people
-    "Pictures of people in motion, with everything there is to know about them"
+    "Render people in motion, with all ground truth"
     many = not isinstance(identity, Identity)
     who = list(identity) if many else [identity]
     moves = [motion]*len(who) if isinstance(motion, Motion) else list(motion)

@@ -30,7 +30,7 @@ class Lights:
         self.key_colour, self.fill_colour, self.everywhere = t(scene.key_colour), t(scene.fill_colour), t(scene.ambient)
         self.eye, self.soft = t((0., 0., -scene.distance)), scene.soft
     def ambient(self, n:Tensor) -> Tensor: # (N, 3) -> (N, 3)
-        "Light from everywhere on surfaces that face `n`"
+        "Compute the ambient light on surfaces that face `n`"
         return (_light_harmonics(n*self.axes) @ self.everywhere).clamp(min=.01)
 
 def gloss(
@@ -40,7 +40,7 @@ def gloss(
     rough:Tensor|float, # (N,) or a number
     f0:float = .028, # reflection when seen straight on
 ) -> Tensor: # (N,)
-    "Light that a rough surface reflects (the GGX lobe of Walter et al. 2007), times the cosine"
+    "Compute the light that a rough surface reflects (GGX lobe, Walter et al. 2007), times the cosine"
     h = F.normalize(l + v, dim=-1)
     nh, nl, hv = ((a*b).sum(-1).clamp(min=0) for a, b in ((n, h), (n, l), (h, v)))
     nv = (n*v).sum(-1).clamp(min=.05)
@@ -61,7 +61,7 @@ def light_skin(
     shine:Tensor, # (N,) factor of the gloss
     rough:Tensor|float,
 ) -> Tensor: # (N, 3) light
-    "Skin: red light creeps round, two lobes of gloss"
+    "Light skin: red light reaches into the shade, two lobes of gloss"
     kl, fl, edge = (n*L.key).sum(-1), (n*L.fill).sum(-1), (1 - (n*v).sum(-1).clamp(min=0))**4
     diffuse = torch.stack([_wrapped(kl, .34)*(.08 + .92*lit), _wrapped(kl, .15)*lit, _wrapped(kl, .09)*lit], -1)
     sky = L.ambient(n)
@@ -72,12 +72,12 @@ def light_skin(
     return c*light + shiny*(shine*open)[:, None]
 
 def light_matte(L:Lights, c:Tensor, n:Tensor, open:Tensor, lit:Tensor, wrap:float = .1) -> Tensor: # (N, 3)
-    "Cloth and all that does not shine"
+    "Light cloth and all other matt surfaces"
     key, fill = _wrapped((n*L.key).sum(-1), wrap)*lit, _wrapped((n*L.fill).sum(-1), .1)*open
     return c*(L.key_colour*key[:, None] + L.fill_colour*fill[:, None] + L.ambient(n)*open[:, None])
 
 def light_teeth(L:Lights, r:Tensor, n:Tensor, lit:Tensor) -> Tensor: # r (N, 3) places on the average head
-    "Teeth with gaps and gums, darker further inside"
+    "Light teeth with gaps and gums, darker further inside"
     x, y, z = r.unbind(-1)
     deep, gap = ramp(1.0, 1.42, z), ramp(.93, .995, torch.cos(x*2*math.pi/.085).abs())
     c = x.new_tensor([.66, .60, .49])*((1 - .30*gap)*(.10 + .80*deep))[:, None]
@@ -86,7 +86,7 @@ def light_teeth(L:Lights, r:Tensor, n:Tensor, lit:Tensor) -> Tensor: # r (N, 3) 
     return light_matte(L, c, n, torch.full_like(x, .72), .35 + .65*lit, .3)
 
 def light_tongue(L:Lights, r:Tensor, n:Tensor, v:Tensor, lit:Tensor) -> Tensor: # (N, 3)
-    "The tongue, dark at its root"
+    "Light the tongue, dark at its root"
     front = ramp(.95, 1.45, r[:, 2])
     return light_skin(L, front[:, None]*r.new_tensor([.38, .14, .13]) + .008, n, v, .65*front + .02, lit,
                       torch.full_like(front, .6), .35)
@@ -97,7 +97,7 @@ def iris_fibres(
     turns:int = 256,
     radii:int = 48,
 ) -> Tensor: # (turns, radii)
-    "Fibres of somebody's irises, over angle and radius"
+    "Draw the fibres of a person's irises, over angle and radius"
     g = torch.Generator().manual_seed(i.texture_seed + 2)
     a, b = (F.interpolate(torch.randn(1, 1, h, w, generator=g), (turns, radii), mode='bicubic', align_corners=False)[0,
         0] for h, w in ((60, 5), (120, 8)))
@@ -127,7 +127,7 @@ def light_eye(
     lit:Tensor, # (N,)
     fibres:Tensor, # see `iris_fibres`
 ) -> Tensor: # (N, 3)
-    "An eyeball between its eyelids"
+    "Light an eyeball between its eyelids"
     l, look = F.normalize(local, dim=-1), (v[:, None] @ turn)[:, 0]
     r = l[:, :2].norm(dim=-1)
     c = _iris(i, l[:, :2] - look[:, :2]*(.10/look[:, 2].clamp(min=.35)*ramp(.48, .25, r))[:, None], fibres)
@@ -149,7 +149,7 @@ def light_hair(
     lit:Tensor, # (N,)
     chance:Tensor, # (N,) in [0, 1], moves the highlights
 ) -> Tensor: # (N, 3)
-    "Hair: two lobes across the strand, the first white, the second coloured"
+    "Light hair: two lobes along the strand, the first white, the second coloured"
     wrap, sine = _wrapped((n*L.key).sum(-1), .3), lambda a: (1 - a*a).clamp(min=0).sqrt()
     def lobe(shift, power):
         s = F.normalize(t + n*shift[:, None], dim=-1)

@@ -40,7 +40,7 @@ def shard_person(
     k:int, # number of the person
     n:int, # frames
 ) -> list[person.Identity]: # n looks of one person
-    "A person in n places; dressed anew every `_VISIT` frames, at times with other glasses or another haircut"
+    "Draw a person in n places; every `_VISIT` frames with new clothes, sometimes other glasses or another haircut"
     name = f'bank {who} {k}'
     me, r, out = person.sample_identity(name), random.Random(name), []
     for t in range(n):
@@ -55,7 +55,7 @@ def shard_motion(
     n:int, # frames
     draw:Callable = motion.sample_drivers,
 ) -> list[motion.Motion]: # n motions of one frame
-    "Independent frames: everything drawn on its own, yaw and pitch uniformly"
+    "Draw independent frames, yaw and pitch uniformly"
     m = draw(random.Random(f'bank motion {who} {k}').getrandbits(60), n, _YAW)
     m = replace(m, pitch=m.pitch*_PITCH/15)
     return [m[t] for t in range(n)]
@@ -261,7 +261,7 @@ def make_splits(
     workers:int = 0, # processes
     heads:float = .25, # share of the shards that show cartoon heads
 ) -> Path: # `root`
-    "Render the people to learn from and those to measure on, or what is missing of them"
+    "Render the people of both splits, or what is missing of them"
     for split, n in dict(eval=max(_SHARD, people//10), train=people).items():
         make_shards(root, n, frames, size, split, seed, workers, heads)
     return Path(root)

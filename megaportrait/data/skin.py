@@ -22,7 +22,7 @@ def lerp(
     xs:list, # rising
     ys:list,
 ) -> Tensor:
-    "The piecewise linear curve through points"
+    "Interpolate linearly between points"
     a, b = x.new_tensor(xs), x.new_tensor(ys)
     i = torch.searchsorted(a, x.contiguous()).clamp(1, len(a)-1)
     return b[i-1] + ((x - a[i-1])/(a[i] - a[i-1])).clamp(0, 1)*(b[i] - b[i-1])
@@ -47,7 +47,7 @@ def blend(
 def map_place(
     r:Tensor, # (..., 3) places on the average head
 ) -> Tensor: # (..., 2) in [0, 1]
-    "Where they are on the map"
+    "Map places of the head to places on the map"
     return torch.stack([.5 + torch.atan2(r[..., 0], r[..., 2] - .35)/(2*math.pi), (_TOP - r[..., 1])/(_TOP - _BOTTOM)],
                        -1)
 
@@ -56,7 +56,7 @@ def scalp_area(
     r:Tensor, # (..., 3) places on the average head
     recede:float = 0., # of the hair line
 ) -> Tensor: # (...) in [0, 1]
-    "How much of a place is under hair"
+    "Return how much of a place is under hair"
     x, y, z = r[..., 0].abs(), r[..., 1], r[..., 2]
     a = torch.rad2deg(torch.atan2(x, z - .45))
     line = lerp(a, [0., 22, 38, 52, 66, 76, 84, 100, 118, 135, 180],
@@ -65,7 +65,7 @@ def scalp_area(
     return ((y - line)/.14).clamp(0, 1)*(x < .8)
 
 def beard_area(r:Tensor) -> Tensor: # (..., 3) -> (...)
-    "Where beards grow"
+    "Return where beards grow"
     x, y, z = r[..., 0].abs(), r[..., 1], r[..., 2]
     top = lerp(z, [.3, .62, .85, 1.15, 1.35, 1.48, 1.8], [7.1, 7.15, 6.72, 6.5, 6.55, 6.74, 6.80])
     top = torch.where((x < .34) & (z > 1.25), lerp(x, [0., .2, .34], [6.80, 6.80, 6.6]), top)
@@ -78,7 +78,7 @@ def brow_area(
     arch:float = 0., # -1 to 1
     thick:float = 1., # factor
 ) -> Tensor: # (...) in [0, 1], 1 in the middle
-    "Where brows are"
+    "Return where brows are"
     x, y, z = r[..., 0].abs(), r[..., 1], r[..., 2]
     c = lerp(x, [.08, .16, .30, .44, .60], [7.535, 7.545, 7.575, 7.575,
                                             7.51]) + .035*arch*torch.exp(-((x - .45)/.12)**2)
@@ -237,7 +237,7 @@ def _strange(i, c, g):
 def paint_skin(
     i:Identity,
 ) -> Tensor: # (H, W, 6) linear RGB, slope along the map's two axes, gloss
-    "A person's skin"
+    "Paint a person's skin"
     r, reg = _skin_atlas()
     z, g = _zones(), torch.Generator().manual_seed(i.texture_seed)
     lo, lo2 = _cloud(g, 6, 9, 2)
@@ -255,5 +255,5 @@ def coarser(
     m:Tensor, # (H, W, C)
     k:int, # texels to one
 ) -> Tensor: # (H/k, W/k, C)
-    "A map for small pictures"
+    "Reduce a map for small pictures"
     return m if k == 1 else F.avg_pool2d(m.movedim(-1, 0)[None], k)[0].movedim(0, -1).contiguous()

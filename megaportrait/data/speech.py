@@ -66,7 +66,7 @@ def speak(
     pitch:int = 50, # 0 to 99
     intonation:int = 50, # 0 to 99, how much the pitch moves
 ) -> Spoken:
-    "Say a text; twice the same text sounds a little different, as its voice wavers by chance"
+    "Say a text; the same text sounds slightly different each time, as the voice varies at random"
     if not text.strip(): raise ValueError('the text to speak is empty')
     lib, rate = _espeak()
     wave, found = [], []
@@ -134,7 +134,7 @@ def sample_speech(
     held:bool = False, # voices and words that training never hears
     sentences:int = 3, # how many
 ) -> Spoken:
-    "A clip of synthetic speech"
+    "Draw a clip of synthetic speech"
     r = random.Random(f'speech {seed} {held}')
     accents, variants = _VOICES[held]
     text = ' '.join(_sentence(f'{seed} {k}', held) for k in range(sentences))

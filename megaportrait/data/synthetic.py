@@ -134,7 +134,7 @@ def make_people(
     held:int = 24, # people in split eval
     workers:int = 2, # processes
 ) -> Path: # `root`
-    "A set of people whose every frame has an expression of its own, with what is known of every point"
+    "Make a set of people in which every frame has its own expression, with tracks of every point"
     for split, n in dict(eval=held, train=train).items():
         make_clips(root, n, n_frames=10, size=size, fps=3., split=split, workers=workers, tracks=512, apart=True)
     return Path(root)
@@ -144,7 +144,7 @@ def find_data(
     size:int, # px
     beside:Path, # folder for a set that has to be rendered first
 ) -> Path:
-    "The folder to train on"
+    "Find the folder to train on"
     if data: return Path(data)
     shipped = data_dir()/'synthetic'
     if size == 64 and (shipped/'index.csv').is_file(): return shipped

@@ -14,7 +14,7 @@ from ..core.files import atomic_write
 def readable(
     text:str, # perhaps with bytes that are no letters, as names of files may have
 ) -> str:
-    "Text that every file can hold: what is no letter becomes a question mark"
+    "Make text that every file can hold: invalid characters become question marks"
     return text.encode('utf-8', 'replace').decode()
 
 def _text(path):
@@ -50,7 +50,7 @@ def read_table(
     path:str|Path, # csv or json
     need:tuple, # columns that every row has to fill
 ) -> list[dict]: # rows: column to text
-    "Read a table as spreadsheets and people write it; a broken one is refused with its name"
+    "Read a table as spreadsheets and people write it; raise an error with the file's name if it is broken"
     try: rows = _json_rows(text, need) if (text := _text(path)).lstrip()[:1] in ('{', '[') else _csv_rows(text, need)
     except (json.JSONDecodeError, csv.Error, RecursionError) as e:
         raise ValueError(f'{path}: not a readable table ({e}); save it again as csv or json') from e
@@ -67,7 +67,7 @@ COLUMNS = ('clip', 'identity', 'split', 'fps', 'size', 'frames', 'source', 'lice
 def read_index(
     root:str|Path, # of a set
 ) -> list[dict]|None: # rows: column to text, whole numbers where there are to be; None where there is no index
-    "What index.csv says"
+    "Read index.csv"
     path = Path(root)/'index.csv'
     if not path.is_file(): return None
     try:
@@ -81,7 +81,7 @@ def write_index(
     root:str|Path, # of a set
     rows:list[dict], # column to value
 ):
-    "Write index.csv, sorted, whole or not at all"
+    "Write index.csv, sorted, in one atomic step"
     def write(p):
         with open(p, 'w', newline='', encoding='utf-8') as f:
             w = csv.DictWriter(f, COLUMNS, lineterminator='\n', extrasaction='ignore', restval='')

@@ -33,7 +33,7 @@ _DRAWN = pattern(browDown=.8)
 def to_motion(
     x:Tensor, # (T, 21) see `CONTROLS`
 ) -> Motion: # T frames
-    "A motion that any person can play"
+    "Make a motion that any person can perform"
     c = {k: x[:, j] for k, j in _AT.items()}
     both = lambda v, up, down: v.clamp_min(0)[:, None]*up + (-v).clamp_min(0)[:, None]*down
     face = sum(x[:, _AT[k], None].clamp(0, 1)*pattern(**{k: 1.}) for k in LIPS)
@@ -47,7 +47,7 @@ def to_motion(
 def neutral(
     n:int = 1, # frames
 ) -> Tensor: # (n, 21)
-    "The controls of somebody who does nothing"
+    "Return the controls of a person at rest"
     x = torch.zeros(n, len(CONTROLS))
     x[:, _AT['scale']] = 1
     return x
@@ -89,7 +89,7 @@ _NEAR = .12 # largest change of scale
 def condition(
     **given:float, # of `CONDITIONS`, others are 0
 ) -> Tensor: # (4,)
-    "What is asked of a talking head"
+    "Return the conditions of a talking head"
     if unknown := sorted(set(given) - set(CONDITIONS)):
         raise TypeError(f"{', '.join(unknown)}: conditions are {', '.join(CONDITIONS)}")
     return torch.tensor([float(given.get(k, 0.)) for k in CONDITIONS])
@@ -99,7 +99,7 @@ def act(
     seed:int|str, # of everything that the sound does not determine
     fps:float = 25, # frames per second
 ) -> tuple[Tensor, Tensor]: # (T, 21) see `CONTROLS`, (4,) see `CONDITIONS`
-    "Somebody who says this"
+    "Draw the controls of a person who says this"
     n, deg, r = spoken.frames(fps), math.pi/180, random.Random(f'act {seed}')
     t, g = (torch.arange(n) + .5)/fps, torch.Generator().manual_seed(r.getrandbits(40))
     drift = lambda tau, std: _drift(g, n, tau, std, fps)
@@ -132,7 +132,7 @@ def make_talking(
     fps:float = 25, # frames per second
     seed:int = 0, # of people, and of all that the sound does not determine
 ) -> Path: # `root`
-    "Write clips of people who talk, or what is missing of them"
+    "Write clips of talking people, or what is missing of them"
     root, rows = Path(root), []
     make_folder(root/split)
     with claimed(root):

@@ -23,7 +23,7 @@ def _members(clip:Clip) -> list[Path]:
     return pictures + [clip.folder/k for k in _FILES if k in clip.parts]
 
 def _write_tar(path:Path, clips:list[Clip]):
-    "A tar of folders, the same bytes for the same files"
+    "Write a tar of folders, the same bytes for the same files"
     with tarfile.open(path, 'w', format=tarfile.PAX_FORMAT) as tar:
         for c in clips:
             for p in _members(c):
@@ -46,7 +46,7 @@ def pack_clips(
     keep:bool = False, # leave the folders where they are
     progress:bool = True, # show a bar
 ) -> list[Path]: # the new tar files
-    "Move the clips of a folder into tar files; those that lie in some already stay there"
+    "Move the clips of a folder into tar files; clips that are in tar files already stay there"
     made, root = [], Path(root)
     for split in sorted({p.parent.parent.name for p in root.glob('*/*/frames')}):
         packed = in_tars(root, split)
@@ -73,7 +73,7 @@ def part_of(
     out:str|Path, # folder of the whole set
     shard:str, # 'K/N', K from 0; empty: all
 ) -> tuple[list, Path]: # of both, what is this job's
-    "A job's share of the work, and where it goes"
+    "Return a job's share of the work, and the folder that it writes to"
     if not shard: return takes, Path(out)
     k, _, n = shard.partition('/')
     if not (k.isdecimal() and n.isdecimal() and int(k) < int(n)):

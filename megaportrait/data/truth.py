@@ -40,7 +40,7 @@ def dense_flow(
     size:int, # S, px
     device:str|torch.device = 'cpu',
 ) -> tuple[Tensor, Tensor]: # flow (T, S, S, 2) in crop coordinates, seen (T, S, S) bool
-    "For each pixel of `a`, the way to the same place in `b`; and whether that is seen there. The background stays"
+    "Compute the flow from each pixel of `a` to the same point in `b`, and its visibility. The background stays"
     p, S, T = build_person(identity, device), _GRID*size, len(a)
     both = Motion(**{f.name: torch.cat([getattr(m, f.name) for m in (a, b)]) for f in fields(Motion)}).to(device)
     d = draw(p, both, S, _level(size))
@@ -67,7 +67,7 @@ def follow_tracks(
     size:int = 64, # px of the pictures in which they are looked for
     seed:int = 0, # of the choice of points
 ) -> Tensor: # (T, n, 3) x, y in crop coordinates, and 1 where a frame shows the point
-    "Random points of the first frame, wall included, in all frames"
+    "Track random points of the first frame, background included, through all frames"
     flow, seen = dense_flow(identity, motion[torch.zeros(len(motion), dtype=torch.long)], motion, size)
     c = (2*torch.arange(size) + 1)/size - 1
     points = torch.cat([torch.stack(torch.meshgrid(c, c, indexing='xy'), -1) + flow, seen[..., None].float()], -1)

@@ -21,7 +21,7 @@ LIPS = ('jawOpen', 'mouthClose', 'mouthFunnel', 'mouthPucker', 'mouthRollLower',
 def pattern(
     **actions, # names of `EXPRESSIONS`, or without Left and Right for both sides
 ) -> Tensor: # (52,)
-    "Actions that move together"
+    "Return the actions that move together"
     v = torch.zeros(52)
     for name, x in actions.items():
         at = [j for j, k in enumerate(EXPRESSIONS) if k in (name, f'{name}Left', f'{name}Right')]
@@ -88,7 +88,7 @@ class _Mouthed:
 def mouthed(
     spoken:Spoken,
 ) -> list: # of `_Mouthed`, one after the other
-    "What the mouth goes through, from the first sample to the last"
+    "List the visemes of a sentence, from the first sample to the last"
     at = [t for t, _ in spoken.phonemes] + [spoken.seconds]
     out = [_Mouthed(0., at[0], 'rest', False)] if at[0] > 0 else []
     for (_, name), a, b in zip(spoken.phonemes, at, at[1:]):
@@ -110,7 +110,7 @@ def lip_curves(
     mouth:Sequence, # of `_Mouthed`
     t:Tensor, # (T,) seconds
 ) -> Tensor: # (T, 10) in [0, 1], see `LIPS`
-    "How a mouth moves that says this"
+    "Compute how the mouth moves during a sentence"
     a, b, v, loud = map(torch.tensor, zip(*((o.start, o.end, _NAMES.index(o.viseme), o.stressed) for o in mouth)))
     target, d = _TARGET[v].clone(), _DOMINANCE[v][:, None]
     target[:, _JAW] *= 1 + .15*loud

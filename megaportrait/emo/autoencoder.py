@@ -80,6 +80,8 @@ class Autoencoder(nn.Module):
             if i: up.append(Double(w))
         self.down = nn.Sequential(*down, _Middle(ws[-1], g), *_end(ws[-1], 2*z, g), conv(2, 2*z, 2*z, 1))
         self.up = nn.Sequential(conv(2, z, z, 1), *up, *_end(ws[0], 3, g))
+        k = 2**(len(ws) - 1)
+        self.flat = nn.ModuleList([nn.Conv2d(3, z, k, k), nn.ConvTranspose2d(z, 3, k, k)] if cfg.patches else [])
         self.register_buffer('shift', torch.zeros(z, 1, 1))
         self.register_buffer('scale', torch.ones(z, 1, 1))
 
@@ -88,15 +90,23 @@ class Autoencoder(nn.Module):
     ) -> tuple[Tensor, Tensor]: # (B, z, s, s) mean and log variance
         "The distribution of a picture's latent"
         mean, logvar = self.down(2*x - 1).chunk(2, 1)
+        if self.flat: mean = mean + self.flat[0](2*x - 1)
         return mean, logvar.clamp(-30, 20)
+
+    def paint(self,
+        z:Tensor, # (B, z, s, s) as `normal` gives it
+    ) -> Tensor: # (B, 3, S, S)
+        "A picture, in [0, 1] but for what is clipped before it is shown"
+        x = self.up(z)
+        return ((x + self.flat[1](z) if self.flat else x) + 1)/2
 
     def encode(self, x:Tensor) -> Tensor: # (B, 3, S, S) in [0, 1] to (B, z, s, s) of deviation 1
         "The most likely latent"
         return (self.normal(x)[0] - self.shift)/self.scale
 
     def decode(self, z:Tensor) -> Tensor: # (B, z, s, s) of deviation 1 to (B, 3, S, S)
-        "A picture, in [0, 1] but for what is clipped before it is shown"
-        return (self.up(z*self.scale + self.shift) + 1)/2
+        "A picture of it"
+        return self.paint(z*self.scale + self.shift)
 
     @torch.no_grad()
     def note(self,
@@ -106,6 +116,24 @@ class Autoencoder(nn.Module):
         "Keep mean and deviation of latents"
         self.shift.lerp_(mean.mean((0, 2, 3))[:, None, None], momentum)
         self.scale.lerp_(mean.std((0, 2, 3))[:, None, None], momentum)
+
+    @torch.no_grad()
+    def fit(self,
+        x:Tensor, # (N, 3, S, S) in [0, 1], some of what it will see
+    ):
+        "Begin as the principal components of patches; the deep layers say nothing yet"
+        if not self.flat: return
+        down, up = self.flat
+        mean = (2*x - 1).mean((0, 2, 3))
+        p = F.unfold(2*x - 1 - mean[:, None, None], down.stride, stride=down.stride).mT.flatten(0, 1) # as a kernel lies
+        v, s, _ = torch.linalg.svd(p.T@p/len(p))
+        v, s = v[:, :len(down.weight)], s[:len(down.weight)].sqrt()
+        down.weight.copy_((v/s).T.view_as(down.weight))
+        down.bias.copy_(-(down.weight.sum((2, 3))@mean))
+        up.weight.copy_((v*s).T.view_as(up.weight))
+        up.bias.copy_(mean)
+        for last in (self.down[-1], self.up[-1]): zero(last)
+        self.down[-1].bias[len(down.weight):] = -6 # so little noise on top of a deviation of 1
 
 # %% ../../nbs/emo/01_autoencoder.ipynb #f200758f
 def _edges(x): return torch.cat([x.diff(dim=-1).flatten(1), x.diff(dim=-2).flatten(1)], 1)
@@ -118,6 +146,6 @@ def code_terms(
     "The terms of an autoencoder: l1, edge and kl"
     mean, logvar = ae.normal(x)
     ae.note(mean.detach())
-    out = (ae.up(mean + (.5*logvar).exp()*noise) + 1)/2
+    out = ae.paint(mean + (.5*logvar).exp()*noise)
     return dict(l1=(out - x).abs().mean(), edge=(_edges(out) - _edges(x)).abs().mean(),
                 kl=.5*(mean.square() + logvar.exp() - 1 - logvar).sum((1, 2, 3)).mean())

@@ -22,21 +22,28 @@ class EmoCfg(TrainCfg):
     latent:int = 4                      # channels of a latent
     code_widths:tuple = (128, 256, 512, 512)
     code_blocks:int = 2                 # residual blocks per level, one more on the way back
+    patches:bool = False                # whether it begins as principal components of patches
     # backbone and reference network
     widths:tuple = (320, 640, 1280, 1280)
     blocks:int = 2                      # residual blocks per level, one more on the way up
     heads:int = 8                       # of attention
     groups:int = 32                     # of norms, at most
     places:bool = False                 # whether they are told where a pixel is
+    # share of a latent's power that its portrait leaves open, where a prediction begins at the portrait; 0: it does not
+    from_portrait:float = 0.
     # sound, motion, speed
     frames:int = 12                     # that are made at a time
     motion:int = 4                      # frames before them that are seen
     near:int = 2                        # frames of sound and speed to each side of a frame
     hear_width:int = 768                # channels of a frame's sound
     buckets:int = 9                     # of speed
+    draw_steps:int = 40                 # of the diffusion, when a video is made
     # what is left out at times, so that it can be guided by, or begin
     drop:float = .05                    # probability that the sound is left out
-    drop_motion:float = .05             # and that a clip begins without motion frames
+    drop_motion:float = .05             # and that a clip begins without motion frames; 1: there are never any
+    # pieces that a study leaves out or adds
+    locate:bool = True                  # whether they are told where the face may be
+    hear_on:bool = False                # whether the layers of sound go on learning in the phase of speed
     # what pictures go through first, all of a clip alike
     flip:float = .5                     # probability that they are mirrored
     jitter:tuple = (0., 0., 0., 0.)     # brightness, contrast, saturation, hue
@@ -76,8 +83,8 @@ def in_phase(
 # %% ../../nbs/emo/00_config.ipynb #74fb5475
 emo_presets: dict[str, EmoCfg] = {
     'emo-tiny': EmoCfg(
-        size=64, fps=12.5, on_black=True, code_widths=(16, 32, 64), code_blocks=1, widths=(32, 64, 96), blocks=1,
-        heads=4, groups=8, places=True, frames=8, motion=2, hear_width=64, drop_motion=.2, jitter=(.25, .2, .3, .1),
-        jitter_p=.8, lr=2e-3, betas=(.9, .99), ema=.98, warmup=20, clip=1., phase_steps=(300, 600, 240, 80),
-        phase_bs=(16, 12, 4, 4), log_every=10, snap_every=100, save_every=100),
+        size=64, fps=12.5, on_black=True, code_widths=(16, 32, 64), code_blocks=1, patches=True, widths=(32, 64, 96),
+        blocks=1, heads=4, groups=8, places=True, from_portrait=.4, frames=8, motion=2, hear_width=64, draw_steps=1,
+        drop_motion=.2, jitter=(.25, .2, .3, .1), jitter_p=.8, lr=2e-3, betas=(.9, .99), ema=.98, warmup=20, clip=1.,
+        phase_steps=(300, 600, 240, 80), phase_bs=(16, 12, 4, 4), log_every=10, snap_every=100, save_every=100),
     'emo512': EmoCfg(lr=1e-5, lr_min=1e-5, betas=(.9, .999), clip=1., ema=0., micro=1)}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from .model import Emo, from_noise, Said, speak_on
 from .motion import head_speed
+from .talkers import as_seen
 from ..losses.perceptual import load_face_net
 from ..measure.metrics import correlation, csim, mouth_opening, psnr, see_faces
 
@@ -36,11 +37,6 @@ def _rank_correlation(
     return correlation(rank(a), rank(b)) if (a + b).isfinite().all() else float('nan')
 
 # %% ../../nbs/emo/08_measure.ipynb #ebe61271
-def _pictures(o, cfg, at):
-    "Frames (len(at), 3, S, S) of a talker, on black if the model knows nothing else"
-    x = o.x[at].float()/255
-    return x*(o.m[at].float()/255) if cfg.on_black else x
-
 def _who(x, portrait, pose, seen):
     "CSIM (N,) of pictures to their portraits, and to those of the next person; where a face was found"
     net, ok = load_face_net(device=x.device), seen.found
@@ -59,18 +55,18 @@ def _identity(x, portrait, pose, name=''):
 def _measure_pictures(
     net:Emo,
     people:list, # of `Talker`, held out
-    steps:int = 10, # of the diffusion
+    steps:int|None = None, # of the diffusion; None: as the model's settings say
     seed:int = 0, # of the noise
 ) -> dict: # name to number
     "Another picture of each person, from a portrait; the autoencoder beside it"
     cfg = net.cfg
     at = [torch.linspace(0, len(o.x) - 1, 2).long() for o in people]
-    portrait, other = (torch.cat([_pictures(o, cfg, i[k:k + 1]) for o, i in zip(people, at)]) for k in (0, 1))
+    portrait, other = (torch.cat([as_seen(o, cfg, i[k:k + 1]) for o, i in zip(people, at)]) for k in (0, 1))
     pose, box = torch.stack([o.pose[0] for o in people]), torch.stack([o.box for o in people])
     z = net.autoencoder.encode(portrait)
     noise = torch.randn(len(z), 1, *z.shape[1:], generator=torch.Generator().manual_seed(seed))
     show = lambda z: net.autoencoder.decode(z).clamp(0, 1)
-    made = show(from_noise(net, Said(net.remember(z), box), noise, steps)[:, 0])
+    made = show(from_noise(net, Said(net.remember(z), box, portrait=z), noise, steps or cfg.draw_steps)[:, 0])
     back = show(net.autoencoder.encode(other))
     return dict(people=len(people), psnr_code=psnr(back, other).mean().item(), psnr=psnr(made, other).mean().item(),
                 psnr_copy=psnr(portrait, other).mean().item()) \
@@ -101,11 +97,11 @@ def measure_video(
     T = cfg.frames*clips
     some = [o for o in people if o.sound is not None and len(o.x) >= T]
     if len(some) < 2: raise ValueError(f'two held-out people with {T} frames are needed, and there are {len(some)}')
-    portrait = torch.cat([_pictures(o, cfg, slice(0, 1)) for o in some])
+    portrait = torch.cat([as_seen(o, cfg, slice(0, 1)) for o in some])
     pose, box, sound, jaw = (torch.stack([f(o) for o in some]) for f in (
         lambda o: o.pose[0], lambda o: o.box, lambda o: o.sound[:T], lambda o: o.jaw[:T]))
     make = lambda **k: speak_on(net, portrait, sound, box, **how | k)
-    true, made = torch.stack([_pictures(o, cfg, slice(0, T)) for o in some]), make()
+    true, made = torch.stack([as_seen(o, cfg, slice(0, T)) for o in some]), make()
     (r, r_other), (r_true, _) = _jaw(made, jaw), _jaw(true, jaw)
     late = made[:, cfg.frames - 1::cfg.frames].transpose(0, 1)
     who = _identity(late.flatten(0, 1), *(o.repeat(len(late), *[1]*(o.dim() - 1)) for o in (portrait, pose)))
@@ -124,7 +120,7 @@ def _measure_speed(
     cfg, code = net.cfg, net.speed['code']
     T, w = cfg.frames*clips, code.centre[torch.linspace(0, len(code.centre) - 1, asked).long()].tolist()
     some = [o for o in people if o.sound is not None and len(o.x) >= T]
-    portrait, box, sound = torch.cat([_pictures(o, cfg, slice(0, 1)) for o in some]), *(
+    portrait, box, sound = torch.cat([as_seen(o, cfg, slice(0, 1)) for o in some]), *(
         torch.stack(v) for v in ([o.box for o in some], [o.sound[:T] for o in some]))
     turned = []
     for v in w:
@@ -135,7 +131,7 @@ def _measure_speed(
 def measure_emo(
     net:Emo,
     people:list, # of `Talker`, held out
-    steps:int = 10, # of the diffusion
+    steps:int|None = None, # of the diffusion; None: as the model's settings say
     clips:int = 4, # in a row
     asked:int = 5, # speeds
 ) -> dict: # name to number

@@ -21,7 +21,7 @@ from .config import emo_presets, EmoCfg, in_phase, PHASES
 from .measure import measure_emo
 from .model import Emo, from_noise, load_emo, Said, speak_on
 from .sound import widened
-from .talkers import find_talkers, read_talkers
+from .talkers import as_seen, find_talkers, read_talkers
 from ..nets.diffusion import diffuse, velocity
 from ..train.run import check_run, Registered, train_stage
 from ..train.stage import autocast, Losses, Stage
@@ -30,6 +30,11 @@ from ..train.state import first_alone, State
 # %% ../../nbs/emo/09_stage.ipynb #0d2c1db6
 _TRAINED = dict(pixels=('autoencoder',), image=('backbone', 'reference', 'locator'), video=('audio', 'temporal'),
                speed=('temporal', 'speed'))
+
+def _trained(cfg):
+    "Names of the parts that learn in a phase"
+    parts = _TRAINED[cfg.phase] + ('audio',)*(cfg.phase == 'speed' and cfg.hear_on)
+    return tuple(k for k in parts if cfg.locate or k != 'locator')
 
 def _train_only(
     net:Emo, # changed in place
@@ -81,8 +86,10 @@ class EmoStage(Stage):
     def nets(self, cfg:EmoCfg) -> dict:
         net = Emo(cfg)
         if self.base: net.load_state_dict(load_emo(self.base).state_dict())
-        elif self.talkers: net.speed['code'].fit(torch.cat([o.speed for o in self.talkers]))
-        return dict(model=_train_only(net, _TRAINED[cfg.phase]))
+        elif self.talkers:
+            net.speed['code'].fit(torch.cat([o.speed for o in self.talkers]))
+            net.autoencoder.fit(torch.cat([as_seen(o, cfg, slice(None, None, 10)) for o in self.talkers]))
+        return dict(model=_train_only(net, _trained(cfg)))
 
     def usable(self, cfg:EmoCfg, data:list) -> list:
         "Clips that this phase can learn from"
@@ -119,18 +126,19 @@ class EmoStage(Stage):
                 return Losses(code_terms(net.autoencoder, x[:, 0], rand(torch.randn, len(x), cfg.latent, side, side)))
             with torch.no_grad(): z = net.autoencoder.encode(x.flatten(0, 1)).unflatten(0, x.shape[:2])
             with nullcontext() if cfg.phase == 'image' else torch.no_grad(): maps = net.remember(z[:, 0])
-            said, z = (Said(maps, b['box']), z[:, 1:]) if cfg.phase == 'image' else self.told(net, maps, z, b, rand)
+            if cfg.phase == 'image': said, z = Said(maps, b['box'], portrait=z[:, 0]), z[:, 1:]
+            else: said, z = self.told(net, maps, z, b, rand)
             t, noise = rand(torch.rand, len(x)), rand(torch.randn, *z.shape)
             v = net(diffuse(z, t, noise, least=0.), t, said)
             return Losses(dict(v=(v - velocity(z, t, noise)).square().mean()))
 
     def told(self, net:Emo, maps:list, z:Tensor, b:dict, rand) -> tuple[Said, Tensor]:
         "What is told of a clip, and its latents (B, F, ...)"
-        cfg, (before, z) = net.cfg, (z[:, 1:1 + net.cfg.motion], z[:, 1 + net.cfg.motion:])
+        cfg, (first, before, z) = net.cfg, (z[:, 0], z[:, 1:1 + net.cfg.motion], z[:, 1 + net.cfg.motion:])
         on = b['follows']*(rand(torch.rand, len(z)) >= cfg.drop_motion)
         with torch.no_grad(): past = [m*on.view(-1, 1, 1, 1) for m in net.recall(before)]
         hears = (rand(torch.rand, len(z)) >= cfg.drop).to(z)
-        return Said(maps, b['box'], past, b['sound'], hears, b['speed'] if cfg.phase == 'speed' else None), z
+        return Said(maps, b['box'], past, b['sound'], hears, b['speed'] if cfg.phase == 'speed' else None, first), z
 
     def probe(self, st:State, data:list, n:int=6) -> dict:
         "Fixed draws to look at"
@@ -146,14 +154,14 @@ class EmoStage(Stage):
         if cfg.phase == 'pixels': return [list(x[:, 0]), list(net.autoencoder.decode(z).clamp(0, 1))]
         if cfg.phase == 'image':
             noise = torch.randn(len(x), 1, *z.shape[1:], generator=torch.Generator().manual_seed(0)).to(x)
-            made = from_noise(net, Said(net.remember(z), b['box']), noise, 10)
+            made = from_noise(net, Said(net.remember(z), b['box'], portrait=z), noise, cfg.draw_steps)
             return [list(x[:, 0]), list(x[:, 1]), list(net.autoencoder.decode(made[:, 0]).clamp(0, 1))]
         sound = b['sound'][:2, cfg.near:cfg.near + cfg.frames]
-        made = speak_on(net, x[:2, 0], sound, b['box'][:2], steps=10)
+        made = speak_on(net, x[:2, 0], sound, b['box'][:2])
         return [r for o, y in zip(x[:2], made) for r in ([o[0], *o[1 + cfg.motion:]], [o[0], *y])]
 
     def learner(self, model:nn.Module) -> nn.Module:
-        return nn.ModuleList(getattr(model, k) for k in _TRAINED[model.cfg.phase])
+        return nn.ModuleList(getattr(model, k) for k in _trained(model.cfg))
     def save(self, folder:Path, st:State): save_model(folder, st.ema, st.cfg)
     def measure(self, run:Path, st:State, n:int) -> dict:
         return measure_emo(load_emo(run, st.device), self.unseen[:n], **self.look)

@@ -88,7 +88,8 @@ class BaseStage(PairStage):
         return super().pairs(st, clips)
 
     def nets(self, cfg:BaseCfg) -> dict:
-        if cfg.w_moved and not cfg.carry: raise ValueError('w_moved asks for carried pixels: set carry too')
+        if bad := [k for k in ('w_moved', 'w_painted') if getattr(cfg, k) and not cfg.carry]:
+            raise ValueError(f"{' and '.join(bad)} ask for carried pixels: set carry, or {' and '.join(bad)} to 0")
         if cfg.w_read and not cfg.expression: raise ValueError('w_read asks a taught E_mtn: set expression too')
         model = BaseModel(cfg)
         if cfg.imagenet: _imagenet_start(model)
@@ -135,6 +136,7 @@ class BaseStage(PairStage):
         if cfg.w_flow: terms['flow'] = _fade(st)*_flow_term(b, out, cfg.flow_moving)
         if cfg.w_read: terms['read'] = _read_term(model, out.x_sd, b)
         if cfg.w_moved: terms['moved'] = pixel_loss(out.carried.moved, b['x_d'])
+        if cfg.w_painted: terms['painted'] = 1 - out.carried.mask.mean()
         if cfg.w_mismatch: terms['mismatch'] = mismatch_loss(out.z_s, out.z_d)
         if adversarial_on(st): terms |= adversarial_terms(st.nets['critic'], fake, real)
         if out.x_s2d is not None: terms['cos'] = _cycle_term(model, out, b['pose_d'], cfg)

@@ -107,6 +107,7 @@ class BaseCfg(NetsCfg, PictureCfg):
     # E_mtn reads from the output what it reads from the driver, with `expression` (off in the paper)
     w_read:float = 0.
     w_moved:float = 0.                  # carried pixels alone resemble the driver, with `carry` (off in the paper)
+    w_painted:float = 0.                # share of the picture that is painted, with `carry` (off in the paper)
     s_cos:float = 5.                    # scale of the cosine distance, Eq. 6
     m_cos:float = .2                    # its margin, on positives
     seen_pose:bool = False              # poses from the pose network, as in the paper; else the tracker's
@@ -143,7 +144,8 @@ presets: dict[str, BaseCfg] = dict(
         global_width=16, global_layers=(1, 1, 1, 1), e_ch=64, mtn_size=64, mtn_width=16, warp_widths=(32, 16, 16),
         warp_factors=((2, 2, 2), (1, 2, 2)), rigid_parts=True, g3d_widths=(16, 16, 16), g3d_residual=True,
         g3d_place=True, g2d_width=64, g2d_blocks=2, g2d_ups=(48, 24, 8), carry=True, expression=True, w_flow=40.,
-        flow_moving=8., w_moved=10., w_read=1., w_eyes=600., w_mouth=600., w_l1=20., w_l2=300., w_vgg=.3,
+        flow_moving=8., w_moved=10., w_painted=.5, w_read=3., w_eyes=2000., w_mouth=1000.,
+        w_l1=20., w_l2=300., w_vgg=.3,
         w_face=.05, w_adv=.25, w_fm=10.,
         w_cos=.5, adv_from=.93, w_gaze=0., percept='face', percept_width=16, percept_scales=2, disc_width=12,
         disc_strides=(2, 2, 2, 1), bs=8, steps=20_000, lr=3e-3, lr_d=4e-4, lr_kernel=.03, warmup=50, betas=(.9, .99),
@@ -167,7 +169,7 @@ STRICT = dict( # fields of `BaseCfg`
     skip3x3=True, rigid_parts=False, g3d_residual=False, g3d_place=False, carry=False, imagenet=False,
     expression=False, groups=32, w_vgg=20., w_face=4., w_gaze=5., w_adv=1., w_fm=40., w_cos=2., s_cos=5., m_cos=0.,
     w_l1=0., w_l2=0., w_eyes=0.,
-    w_mouth=0., w_blink=0., w_volume=0., w_mismatch=0., w_flow=0., w_moved=0., w_read=0., percept='vgg',
+    w_mouth=0., w_blink=0., w_volume=0., w_mismatch=0., w_flow=0., w_moved=0., w_painted=0., w_read=0., percept='vgg',
     gaze_net='rt_gene', seen_pose=True, cross='full', adv_from=0., lr=2e-4, lr_min=1e-6, lr_d=2e-4, warmup=0,
     betas=(.5, .999),
     lr_kernel=0., wd=1e-2, clip=0., ema=0., amp=False, amp_cpu=False)

@@ -15,9 +15,9 @@ from ..nets.warp import identity_grid
 
 # %% ../../nbs/metaportrait/01_openings.ipynb #765c3612
 def _edges(ring):
-    "The points of the upper edge and of the lower one, each from the left corner to the right"
+    "The points of the upper edge, then those of the lower one, each from the left corner to the right"
     half = len(ring)//2
-    return list(ring[:half + 1]), [ring[0], *ring[:half - 1:-1]]
+    return [*ring[:half + 1], ring[0], *ring[:half - 1:-1]]
 
 def _frame(marks, ring, p):
     "Positions (B, N, 2) along and across the corners' line: u (B, N), v (B, N), and the way down (B, 1, 2)"
@@ -32,13 +32,14 @@ def _position(marks, ring, u, v):
     a, b = marks[:, [ring[0]], :2], marks[:, [ring[len(ring)//2]], :2]
     return a + u[..., None]*(b - a) + v[..., None]*_frame(marks, ring, a)[2]
 
-def _height(marks, ring, edge, u):
-    "v of an edge at each u (B, N)"
-    at, h, _ = _frame(marks, ring, marks[:, edge, :2])
-    at = at.cummax(1).values + torch.arange(len(edge)).to(at)*1e-5
-    k = torch.searchsorted(at.contiguous(), u.contiguous()).clamp(1, len(edge) - 1)
-    a, b, ha, hb = (o.gather(1, i) for o in (at, h) for i in (k - 1, k))
-    return ha + (hb - ha)*((u - a)/(b - a)).clamp(0, 1)
+def _heights(marks, ring, u):
+    "v (B, 2, N) of the upper edge and of the lower one at each u (B, N): slopes, each as far as its piece has gone"
+    at, h = (o.unflatten(1, (2, -1)) for o in _frame(marks, ring, marks[:, _edges(ring), :2])[:2])
+    before = torch.ones(at.shape[2], at.shape[2], dtype=torch.bool, device=at.device).tril()
+    at = at[:, :, None].where(before, -torch.inf).amax(3) + torch.arange(at.shape[2]).to(at)*1e-5
+    long = at.diff(dim=2)
+    gone = torch.minimum((u[:, None, None] - at[:, :, :-1, None]).clamp_min(0), long[..., None])
+    return h[:, :, :1] + ((h.diff(dim=2)/long)[:, :, None] @ gone)[:, :, 0]
 
 def _opening_at(
     marks:Tensor, # (B, 478, 3) crop coordinates
@@ -47,7 +48,7 @@ def _opening_at(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]: # (B, N) each: u, v, and v of the upper and of the lower edge there
     "Where positions lie in an opening"
     u, v, _ = _frame(marks, ring, p)
-    up, low = (_height(marks, ring, e, u) for e in _edges(ring))
+    up, low = _heights(marks, ring, u).unbind(1)
     return u, v, up, torch.maximum(up, low)
 
 def _inside(o):
@@ -82,7 +83,7 @@ def _keep_eye(place, p, marks_s, marks_d, ring):
 def _keep_mouth(place, p, marks_s, marks_d, size):
     "Places (B, N, 2) with lips on lips and teeth where they were; bare (B, N): inside that the source does not show"
     (u, v, up, low), was = _opening_at(marks_d, MOUTH_RING, p), _opening_at(marks_s, MOUTH_RING, place)
-    deep, gap, (up_s, low_s) = v - up, low - up, (_height(marks_s, MOUTH_RING, e, u) for e in _edges(MOUTH_RING))
+    deep, gap, (up_s, low_s) = v - up, low - up, _heights(marks_s, MOUTH_RING, u).unbind(1)
     own, mouth = (low_s - up_s).clamp_min(0), (u > 0) & (u < 1)
     inside = mouth & (gap > _PARTED) & (deep > 0) & (deep < gap)
     teeth = up_s + torch.minimum(deep + _WITHIN, torch.maximum(own - _WITHIN, own/2))

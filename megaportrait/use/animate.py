@@ -17,6 +17,7 @@ from ..core.files import check_writable, claimed
 from ..core.photos import MediaWarning
 from ..core.video import read_video
 from ..core.writer import check_video_name, sound_of, write_video
+from ..mega.temporal import TemporalEnhanced
 from .background import Compositor, matte_of, stamp
 from .puppet import carries, few_shot, open_puppet, Puppet, wants_landmarks
 from .source import Driver, lazy_tracker, open_driver, to_pictures, to_tensor
@@ -36,6 +37,13 @@ def drive_frames(
     if wants_landmarks(puppet.model):
         yield from _follow_landmarks(puppet, driver, reference if relative else None, steady, bs)
         return
+    parts = _painted_parts(puppet, driver, relative, reference, steady, bs)
+    in_time = isinstance(puppet.model, TemporalEnhanced)
+    for x in puppet.model.stream(parts) if in_time else (x for x, _ in parts): yield from to_pictures(x)
+
+@torch.no_grad()
+def _painted_parts(puppet, driver, relative, reference, steady, bs):
+    "Pictures of some driving frames after the others, and their poses"
     model, avatar = puppet.model, puppet.avatar
     to = lambda o: o.to(puppet.device)
     pose_s, seen, poses = to(puppet.source.pose), to(driver.pose), to(driver.pose)
@@ -56,7 +64,7 @@ def drive_frames(
             if relative: z, pose_d = avatar.z_s + z - z_0, relative_pose(pose_s, pose_d, pose_0)
             x = model.drive_z(avatar, z, pose_d)
         else: x = model.drive(avatar, x_d, pose_d)
-        yield from to_pictures(x)
+        yield x, pose_d
 
 def _follow_landmarks(puppet, driver, reference, steady, bs):
     "The frames of a model that is driven by landmarks; `reference` is None unless motion is relative"

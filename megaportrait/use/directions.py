@@ -6,44 +6,47 @@
 __all__ = ['KNOBS', 'knob_labels', 'ridge', 'within', 'patterns', 'Directions', 'known_directions']
 
 # %% ../../nbs/use/09_directions.ipynb #5840090a
-import hashlib, json
+import hashlib, json, random
 from dataclasses import dataclass
 from functools import lru_cache
 import torch
 from safetensors import safe_open, SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
-from ..core import pose as P
 from ..core.files import atomic_write, data_dir
 from ..core.weights import cache_dir
-from ..data.clips import Clip, ClipSet
-from ..losses.gaze import gaze_angles
+from ..data.motion import EXPRESSIONS, Motion, sample_drivers
+from ..data.person import sample_identity
+from ..data.scene import render
 from ..measure.metrics import auc
 from ..mega.base import BaseModel
-from .steady import z_spread
 
 # %% ../../nbs/use/09_directions.ipynb #5badbee6
-KNOBS = {'blink': .5, 'gaze right': 0., 'gaze up': 0., 'jaw': .3, 'smile': 0.} # labels that divide high from low
+KNOBS = {'blink': .5, 'gaze right': 0., 'gaze up': 0., 'jaw': .3, 'smile': .3} # labels that divide high from low
 
 def knob_labels(
-    clip:Clip, # synthetic
-) -> Tensor: # (T, 5) blink in [0, 1], gaze within the head in radians, jaw in [0, 1], smile in [-1, 1]
+    motion:Motion, # T frames
+) -> Tensor: # (T, 5) blink in [0, 1], gaze within the head in radians, jaw and smile in [0, 1]
     "Return the true labels of each frame, in the order of `KNOBS`"
-    g = gaze_angles((P.split(clip.pose)[1].mT @ clip.labels('gaze')[..., None])[..., 0])
-    return torch.cat([clip.labels('blink').mean(1, keepdim=True), g, clip.labels('expression')[:, :2]], 1)
+    jaw, left, right = (motion.expression[:, EXPRESSIONS.index(k)]
+                        for k in ('jawOpen', 'mouthSmileLeft', 'mouthSmileRight'))
+    return torch.cat([motion.blink.mean(1, keepdim=True), motion.eyes, torch.stack([jaw, (left + right)/2], 1)], 1)
 
 @torch.no_grad()
-def _read_clips(
+def _read_people(
     model:BaseModel,
-    split:str, # of the synthetic people that the repository ships
+    split:str, # people of different splits never meet
+    people:int, # synthetic ones, of no training set
+    frames:int = 8, # of each, drawn on their own
 ) -> tuple[Tensor, Tensor, Tensor]: # z (N, Z), labels (N, 5), and whose (N,)
     "What the motion encoder says of faces that are known"
-    clips = ClipSet(data_dir()/'synthetic', split).clips
-    dev = next(model.parameters()).device
-    frames = lambda c: torch.stack([c.frame(t, model.in_size) for t in range(c.frames)]).to(dev)/255
-    z = [model.motion(frames(c), c.pose.to(dev)).cpu() for c in clips]
-    who = torch.arange(len(clips)).repeat_interleave(torch.tensor([c.frames for c in clips]))
-    return torch.cat(z), torch.cat([knob_labels(c) for c in clips]), who
+    z, y, dev = [], [], next(model.parameters()).device
+    for name in (f'directions {split} {k}' for k in range(people)):
+        m = sample_drivers(random.Random(name).getrandbits(60), frames)
+        f = render(sample_identity(name), m, model.in_size)
+        z.append(model.motion(f.image.to(dev), f.pose.to(dev)).cpu())
+        y.append(knob_labels(m))
+    return torch.cat(z), torch.cat(y), torch.arange(people).repeat_interleave(frames)
 
 # %% ../../nbs/use/09_directions.ipynb #c7fdc9eb
 def ridge(
@@ -84,10 +87,12 @@ class Directions:
 
 def _find_directions(
     model:BaseModel,
+    people:int = 60, # to learn from
+    others:int = 20, # to score on
 ) -> Directions:
-    "Knobs for a model, from the synthetic people that the repository ships"
-    z, y, who = _read_clips(model, 'train')
-    z_new, y_new, _ = _read_clips(model, 'eval')
+    "Knobs for a model, from synthetic people"
+    z, y, who = _read_people(model, 'train', people)
+    z_new, y_new, _ = _read_people(model, 'eval', others)
     W, b = ridge(z, y)
     p, told, share = z_new @ W + b, {}, {}
     for k, (name, line) in enumerate(KNOBS.items()):
@@ -95,15 +100,15 @@ def _find_directions(
         told[name] = auc(p[high, k], p[~high, k])
         rest, all_ = (p - y_new)[:, k].square().sum(), (y_new[:, k] - y_new[:, k].mean()).square().sum()
         share[name] = 1 - (rest/all_).item()
-    return Directions(patterns(z, y, who), z_spread(model).cpu(), told, share)
+    return Directions(patterns(z, y, who), z.std(0), told, share)
 
 # %% ../../nbs/use/09_directions.ipynb #e0655bae
 def _weights_digest(
-    model:torch.nn.Module,
+    net:torch.nn.Module,
 ) -> str: # hexadecimal
     "Which weights these are"
     h = hashlib.sha256()
-    for k, v in model.state_dict().items():
+    for k, v in net.state_dict().items():
         h.update(f'{k} {tuple(v.shape)}'.encode())
         h.update(v.detach().float().cpu().contiguous().numpy().tobytes())
     return h.hexdigest()[:32]
@@ -121,11 +126,12 @@ def _read_directions(path):
 def known_directions(
     model:BaseModel,
 ) -> Directions:
-    "Return `_find_directions` for these weights, found once and cached"
-    path = cache_dir()/'directions'/f'{_weights_digest(model)}.safetensors'
-    if kept := _read_directions(path): return kept
+    "Return `_find_directions` for these weights: as shipped, as cached, or found once and cached"
+    name = f'directions/{_weights_digest(model.motion)}-{model.in_size}.safetensors'
+    for place in (data_dir()/'weights', cache_dir()):
+        if kept := _read_directions(place/name): return kept
     d = _find_directions(model)
     tensors = {k: getattr(d, k).contiguous() for k in ('A', 'spread')}
     said = {k: json.dumps(getattr(d, k)) for k in ('auc', 'r2')}
-    atomic_write(path, lambda p: save_file(tensors, p, said))
+    atomic_write(cache_dir()/name, lambda p: save_file(tensors, p, said))
     return d

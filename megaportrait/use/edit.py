@@ -111,6 +111,7 @@ class Edit:
     gaze_up:float = 0. # degrees
     jaw:float = 0. # 1 opens a shut mouth
     smile:float = 0. # 1 from a straight mouth
+    brow:float = 0. # 1 raises the brows; only of models that are driven by landmarks
     relative:bool = False # add the driver's change instead of copying the driver
     own_scale:bool = False # keep the size of the source's head
     cutoff:float = 0. # of the filter at rest, Hz; 0: none

@@ -28,22 +28,23 @@ from .steady import one_euro, OneEuro, steady_pose
 _GAZE = .3 # radians, of the frames that look aside
 
 @lru_cache
-def _puppet() -> Tensor: # (6, 478, 3) at rest, eyes shut, looking right, looking up, jaw dropped, smiling
+def _puppet() -> Tensor: # (7, 478, 3) at rest, eyes shut, looking right, looking up, jaw dropped, smiling, brows up
     "A synthetic face with each slider at one"
-    one = torch.eye(6)
+    one = torch.eye(7)
     eyes, blink = _GAZE*one[:, 2:4], one[:, 1:2].expand(-1, 2)
-    moves = make_motion(6, blink=blink, eyes=eyes, jawOpen=one[:, 4], smile=one[:, 5])
+    brows = {f'brow{k}': one[:, 6] for k in ('InnerUp', 'OuterUpLeft', 'OuterUpRight')}
+    moves = make_motion(7, blink=blink, eyes=eyes, jawOpen=one[:, 4], smile=one[:, 5], **brows)
     return render(sample_identity('puppet'), moves, 8).landmarks
 
 def _move_by_hand(
     marks:Tensor, # (T, 478, 3) crop coordinates
     pose:Tensor, # (T, 4, 4) head to crop
-    knobs:Tensor, # (T, 5) of `Edit.knobs`: blink, gaze right and up in radians, jaw, smile
+    knobs:Tensor, # (T, 6) of `Edit.knobs`: blink, gaze right and up in radians, jaw, smile; and brow
 ) -> Tensor: # (T, 478, 3)
     "Faces that do more than they did"
     at, out = _puppet().to(marks), marks.clone()
     rest = resting(head_shape(at))
-    step = knobs.to(marks)/marks.new_tensor([1, _GAZE, _GAZE, 1, 1])
+    step = knobs.to(marks)/marks.new_tensor([1, _GAZE, _GAZE, 1, 1, 1])
     moved = at[0] + torch.einsum('tk,kij->tij', step, at[1:] - at[0])
     for t in knobs.any(1).nonzero()[:, 0].tolist():
         here, doll = pose[t:t + 1].expand(2, -1, -1), torch.stack([at[0], moved[t]])
@@ -55,6 +56,7 @@ _UNIT = .02 # of the filter: what landmarks move while a face speaks, in the hea
 
 class _ByLandmarks:
     "Takes and edits of a model that is driven by landmarks"
+    idle = () # sliders that do nothing
     note = 'These sliders move landmarks; what the photograph does not show is painted.'
 
     def __init__(self,
@@ -83,7 +85,8 @@ class _ByLandmarks:
         own = self.model.follow(a, a.marks.expand_as(marks), pose, 0)
         if not torch.equal(take.z, a.marks.expand_as(take.z)):
             own = own.lerp(self.model.follow(a, marks, pose, at), edit.strength)
-        return pose, _move_by_hand(own, pose, take.weight[:, None]*edit.knobs)
+        knobs = torch.cat([edit.knobs, torch.tensor([edit.brow])])
+        return pose, _move_by_hand(own, pose, take.weight[:, None]*knobs)
 
     @torch.no_grad()
     def perform(self,
@@ -98,6 +101,7 @@ class _ByLandmarks:
 # %% ../../nbs/use/10b_edit_landmarks.ipynb #8c2ea752
 class _ByDirections:
     "Takes and edits of a base model"
+    idle = 'brow',
     def __init__(self, model, avatar): # of `open_editable`, and of one source
         self.model, self.avatar, self.dirs = model, avatar, known_directions(model)
         told = ', '.join(f'{k} {v:.2f}' for k, v in self.dirs.auc.items())

@@ -143,7 +143,7 @@ class Explorer:
 
 # %% ../../nbs/use/15_flow_explorer.ipynb #ec507cd2
 def explore(
-    model:str|Path='tiny-base',       # a run folder, or the name of weights that the repository ships
+    model:str|Path='compact-base',    # a run folder, or the name of weights that the repository ships
     source:str|Path='person 26',      # 'person NAME', a photo, a video, or a clip folder
     driver:str|Path='person 9',       # likewise
     source_frame:int=0,               # of a person, a video or a clip

@@ -15,7 +15,7 @@ from ..core.viz import checker, pca_rgb, to_uint8
 from ..measure.flicker import endpoint_error
 from ..nets.warp import identity_grid
 from .edit import Edit
-from .flow import displacement, look_along, Pair, travel, true_frame, true_motion, View
+from .flow import displacement, look_along, Pair, travel, true_flow, true_frame, true_motion, View
 from .flow_pictures import draw_arrows, FINE, flow_colour, font, Show, show_arrows, show_cube, SIDE, wheel
 
 # %% ../../nbs/use/13_flow_sheet.ipynb #72c28220
@@ -48,20 +48,51 @@ def _checker_panel(
     g = F.interpolate(grid.movedim(-1, 0)[None], (SIDE, SIDE), mode='bilinear', align_corners=False)[0].movedim(0, -1)
     return _picture(checker(g))
 
-def _colour_panel(
-    field:Tensor, # (D, H, W, 3) offsets, or positions
-    z:int, # slice
+def _reach(v): # (..., 2) -> a power of two that nearly all are shorter than
+    return 2.**round(math.log2(max(.0625, v.norm(dim=-1).quantile(.95).item())))
+
+def _coloured(
+    v:Tensor, # (H, W, 2)
+    unit:str, # of its numbers
+    top:float, # length of the full colour
+    seen:Tensor|None = None, # (H, W) where it is known; None: everywhere
 ) -> Image.Image:
-    "A slice of a flow as colours, and the wheel that explains them"
-    D, H, W, _ = field.shape
-    v = field[..., :2]*field.new_tensor([W, H])/2
-    top = 2.**round(math.log2(max(.0625, v.norm(dim=-1).quantile(.95).item())))
-    im = _picture(flow_colour(v[z], top).movedim(-1, 0), Image.NEAREST)
-    d, text = ImageDraw.Draw(im), f'{top:g} voxel{"s"*(top > 1)}'
+    "A flow as colours, and the wheel that explains them"
+    c = flow_colour(v, top)
+    if seen is not None: c = torch.where(seen[..., None], c, torch.tensor(.85))
+    im = _picture(c.movedim(-1, 0), Image.NEAREST)
+    d, text = ImageDraw.Draw(im), f'{top:g} {unit}{"s"*(top > 1 and unit != "px")}'
     d.rectangle((0, SIDE - 46, 54 + d.textlength(text, font(12)), SIDE), 'white')
     im.paste(_picture(wheel(84), side=42), (2, SIDE - 44))
     d.text((49, SIDE - 24), text, (60, 60, 60), font(12), anchor='lm')
     return im
+
+def _colour_panel(
+    field:Tensor, # (D, H, W, 3) offsets, or positions
+    z:int, # slice
+) -> Image.Image:
+    "A slice of a flow as colours"
+    D, H, W, _ = field.shape
+    v = field[..., :2]*field.new_tensor([W, H])/2
+    return _coloured(v[z], 'voxel', _reach(v))
+
+def _carried_panels(
+    pair:Pair,
+    view:View,
+    true:tuple|None, # what `true_flow` gave
+) -> list: # row, column, title and picture of each; none of a model that does not carry
+    "The source's pixels along the flow, their share of the output, their flow, the true one, and how far it is off"
+    if (c := view.carried) is None: return []
+    px = lambda v: v[0]*pair.model.in_size/2
+    share = _picture(c.mask[0].expand(3, -1, -1))
+    panels = [(3, 0, 'carried pixels', _picture(c.moved[0])), (3, 1, 'their share', share),
+              (3, 2, 'where they came from', _coloured(px(c.flow), 'px', _reach(px(c.flow))))]
+    if true is None: return panels
+    flow, seen = true
+    off = px(c.flow - flow).norm(dim=-1)
+    grey = torch.where(seen[0], 1 - (off/4).clamp(max=1), torch.tensor(.85))
+    return panels + [(3, 3, 'true flow, grey: hidden', _coloured(px(flow), 'px', _reach(px(flow)), seen[0])),
+                     (3, 4, f'error, black: 4 px; mean {off[seen[0]].mean():.1f}', _picture(grey.expand(3, -1, -1)))]
 
 # %% ../../nbs/use/13_flow_sheet.ipynb #fb7ef80a
 GREEN, ORANGE = (.1, .6, .25), (.95, .45, .05)
@@ -71,12 +102,12 @@ def truth_panels(
     edit:Edit,
     view:View,
     wanted:bool=True, # it takes longest
-) -> tuple: # two pictures, and the end-point errors of the model and of no motion in px
+) -> tuple: # two pictures, the end-point errors of the model and of no motion in px, and the flow if the model carries
     "Draw the true picture of the source's person, and the motion of its landmarks, true (green) and model (orange)"
     truth = true_frame(pair, edit) if wanted else None
     if truth is None:
         why = ('known of synthetic', 'people only') if wanted else ('not asked for',)
-        return _blank(*why), _blank(*why), None
+        return _blank(*why), _blank(*why), None, None
     p, q = true_motion(pair, truth)
     m = travel(view, p)
     s, size, half = SIDE*FINE, pair.model.in_size, .6*edit.scale
@@ -87,7 +118,8 @@ def truth_panels(
     im = Image.blend(im, Image.new('RGB', (s, s), 'white'), .6)
     d = ImageDraw.Draw(im)
     for end, c in ((q, GREEN), (m, ORANGE)): draw_arrows(d, px(p), px(end), torch.tensor(c).expand(p.shape[1], 3), FINE)
-    return _picture(truth.image[0]), im.reduce(FINE), (endpoint_error(m, q, size), endpoint_error(p, q, size))
+    errors = endpoint_error(m, q, size), endpoint_error(p, q, size)
+    return _picture(truth.image[0]), im.reduce(FINE), errors, view.carried and true_flow(pair, edit)
 
 def _number_panel(
     grid:Tensor, # (D, H, W, 3)
@@ -109,7 +141,8 @@ def paste_panels(
 ) -> Image.Image:
     "Paste panels on one sheet"
     at = lambda r, c: (GAP + c*(SIDE + GAP), HEAD + r*(SIDE + HEAD))
-    sheet = Image.new('RGB', (at(0, 5)[0], at(3, 0)[1] - HEAD + GAP), (238, 238, 238))
+    rows = 1 + max((r for r, *_ in panels), default=2)
+    sheet = Image.new('RGB', (at(0, 5)[0], at(rows, 0)[1] - HEAD + GAP), (238, 238, 238))
     d = ImageDraw.Draw(sheet)
     for r, c, title, im in panels:
         x, y = at(r, c)
@@ -131,7 +164,7 @@ def draw_sheet(
     true:tuple, # what `truth_panels` gave
 ) -> Image.Image:
     "Draw source, driver, output and truth, and below them the selected warp"
-    (picture, motion, errors), z = true, show.slice
+    (picture, motion, errors, flow), z = true, show.slice
     field = shown_field(view, show)
     before, after = _feature_panels(pair, view, z)
     depth, what = f'slice {z}', 'offsets' if show.offsets else 'positions'
@@ -144,7 +177,7 @@ def draw_sheet(
         (2, 0, f'checkerboard, {depth}', _checker_panel(view.grid[z])),
         (2, 1, f'{what} as colours, {depth}', _colour_panel(field, z)),
         (2, 2, 'numbers', _number_panel(view.grid, errors)),
-        (1, 3, f'{what}: {show.part}, {show.way}', show_cube(field, show))])
+        (1, 3, f'{what}: {show.part}, {show.way}', show_cube(field, show)), *_carried_panels(pair, view, flow)])
 
 def _compose(
     pair:Pair,

@@ -17,6 +17,7 @@ from ..core.writer import NOTE, video_writer
 from ..data.crops import crop, crop_boxes, crop_track, smooth_poses
 from ..data.points import smooth_landmarks
 from .animate import check_out
+from .background import stamp
 from .camera import Canvas, caption, Clock, from_camera, from_file, Newest, Window
 from .puppet import open_puppet, wants_landmarks
 from .run_onnx import OnnxAvatar
@@ -60,10 +61,10 @@ def _timing_summary(
     counts = dict(shown=len(times), dropped=dropped, lost=int((~found).sum()))
     return counts | dict(seconds=seconds, fps=len(times)/max(seconds, 1e-9), latency_ms=half, latency_95_ms=most)
 
-def _line(times, dropped, found):
+def _line(times, dropped, found, marked):
     "The line below the next picture"
     late = [f'{1e3*(shown - taken):.0f} ms' for taken, shown, _ in times[-1:]]
-    return ', '.join(['synthetic', *late, f'{dropped} dropped', *['no face']*(not found)])
+    return ', '.join([*['synthetic']*(not marked), *late, f'{dropped} dropped', *['no face']*(not found)])
 
 def _show_newest(
     camera:Newest,
@@ -72,6 +73,7 @@ def _show_newest(
     still:np.ndarray, # (S, S, 3) uint8, to show before there is a face
     screens:list, # called with a picture and the time of its frame, s since the first; False ends the show
     side:int, # px, of what is shown
+    mark:bool = False, # burn the word 'synthetic' into a corner, instead of the line below
 ) -> dict: # as of `_timing_summary`
     "Drive the newest frame, until there are no more, a screen has enough, or ctrl-C"
     times, going = [], True
@@ -79,7 +81,8 @@ def _show_newest(
         while going and (frame := camera.take()) is not None:
             taken, x = frame
             if seen := follow(x): still = puppet(*seen)
-            picture = caption(still, side, _line(times, camera.dropped, seen))
+            picture = caption(still, side, _line(times, camera.dropped, seen, mark))
+            if mark: picture = stamp(picture)
             first = times[0][0] if times else taken
             going = all([show(picture, taken - first) is not False for show in screens])
             times.append((taken, camera.clock.now(), seen is not None))
@@ -116,6 +119,7 @@ def live(
     onnx:str|Path = '', # an avatar of `megaportrait export`, in place of source and model
     out:str|Path = '', # .mp4, to keep what is shown
     size:int = 0, # px, side of what is shown; 0: the model's, at least 256
+    mark:bool = False, # burn the word 'synthetic' into a corner, instead of the small line below
     face:int|None = None, # which face of the source, from the left, 0 first, where there are several
     driver_face:int|None = None, # likewise before the camera; None: the largest
     smooth:float = 4., # of the crop, standard deviation in frames
@@ -147,7 +151,7 @@ def live(
         camera = stack.enter_context(Newest(frames, clock))
         side = size or max(256, puppet.out_size)
         follow = Follow(seeing, puppet.in_size, smooth, not onnx and wants_landmarks(puppet.model))
-        return _show_newest(camera, follow, puppet, puppet.still, screens, side)
+        return _show_newest(camera, follow, puppet, puppet.still, screens, side, mark)
 
 # %% ../../nbs/use/08_live.ipynb #54f8ac03
 def _parser():
@@ -168,6 +172,8 @@ def _parser():
     p.add_argument('--window', action='store_true', help='show a window as well')
     p.add_argument('--size', type=int, default=0, metavar='N',
                    help="side of what is shown, px; default: the model's, at least 256")
+    p.add_argument('--mark', action='store_true',
+                   help="burn the word 'synthetic' into a corner, large, instead of the small line below")
     p.add_argument('--face', type=int, metavar='N', help='face of the source to use, from the left, 0 first')
     p.add_argument('--driver-face', type=int, metavar='N', help='face to follow; default: the largest')
     p.add_argument('--smooth', type=float, default=4., metavar='FRAMES', help='smooth the crop over so many; 0: do not')

@@ -29,10 +29,10 @@ from .source import open_source, Source, to_pictures, to_tensor
 def best_model(
     source:str|Path, # a photo, a video, a clip folder, or 'person NAME'
 ) -> str:
-    "Name the default shipped model: `tiny-hr` was trained on synthetic people, `carrier` moves any"
-    meta = Path(source)/'meta.json'
-    made = str(source).startswith('person ') or (meta.is_file() and load_json(meta).get('source') == 'synthetic')
-    return 'tiny-hr' if made else 'carrier'
+    "Name the default shipped model: `tiny-hr` was trained on the heads of the built-in set, `carrier` moves anybody"
+    path = Path(source)/'meta.json'
+    made = load_json(path).get('made_from') if path.is_file() else None
+    return 'tiny-hr' if made and 'people' not in made else 'carrier'
 
 @runtime_checkable
 class Animator(Protocol):

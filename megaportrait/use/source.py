@@ -104,12 +104,6 @@ def _clip_source(path, frame, landmarks):
     box = np.full(3, x.shape[0]/2)
     return Source(x, c.mask(frame)[0].numpy(), box, c.pose[frame:frame + 1], landmarks=marks)
 
-def _points(o):
-    "All landmarks of rendered frames"
-    marks = torch.full((len(o.pose), 478, 3), torch.nan)
-    marks[:, list(LANDMARKS)] = o.landmarks
-    return complete_landmarks(marks, o.pose)
-
 def _name(what):
     "The name in 'person NAME', else nothing"
     return str(what).removeprefix('person ') if str(what).startswith('person ') else ''
@@ -120,7 +114,7 @@ def _person_source(name, frame, side=256, n=240):
     who, motion = sample_identity(name), sample_motion(name, n)[frame]
     o = render(who, motion, side)
     mask = (o.mask[0, 0]*255).round().byte().numpy()
-    return Source(to_pictures(o.image)[0], mask, np.full(3, side/2), o.pose, who, motion, _points(o))
+    return Source(to_pictures(o.image)[0], mask, np.full(3, side/2), o.pose, who, motion, o.landmarks)
 
 def _shown(path):
     "How many pictures a file shows, 0: it is none; what is broken is refused, and not left to a reader of videos"
@@ -203,7 +197,7 @@ def _person_driver(name, size, start, end, n=24, fps=8):
     "A synthetic person who talks and looks around"
     o = render(sample_identity(name), sample_motion(name, n, fps), size)
     return _known_driver(f'person {name}', to_pictures(o.image).__getitem__, o.pose, Fraction(fps), start, end,
-                         _points(o))
+                         o.landmarks)
 
 def open_driver(
     what:str|Path,          # a video, a clip folder, or 'person NAME'

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from ..core.files import project_root
 from .animate import check_out
-from .background import Compositor, matte_of
+from .background import Compositor, matte_of, stamp
 from .camera import keep_camera
 from .edit import Edit, frontalise, on_checks, record, save_png, Stopped
 from .edit_landmarks import edits_of, open_editable
@@ -63,6 +63,7 @@ class _Desk(Page):
         edits = edits_of(model, avatar)
         self.model, self.source, self.avatar, self.made, self.take = model, source, avatar, edits, edits.still()
         self.known.value = f'<div style="{SMALL}">{edits.note}</div>'
+        for k, o in self.edits.items(): o.layout.display = 'none' if k in edits.idle else None
 
     def _drive(self):
         what, led = keep_camera(self.names['driver'].value.strip(), self.folder), wants_landmarks(self.model)
@@ -93,7 +94,7 @@ class _Studio(_Desk):
     def __init__(self, **names): # the arguments of `studio`
         super().__init__(**names)
         self.halt, self.thread, self.quiet = threading.Event(), None, False
-        for o in (*self.edits.values(), self.frame): o.observe(self.draw, 'value')
+        for o in (*self.edits.values(), self.frame, self.rec['mark']): o.observe(self.draw, 'value')
         for o in (self.background, self.colour, self.paste): o.observe(self.place, 'value')
         for o, f in ((self.frontal, self.frontalise), (self.reset, self.undo)): o.on_click(f)
         for k, f in dict(record=self.record, stop=self.stop, still=self.keep).items(): self.rec[k].on_click(f)
@@ -117,12 +118,17 @@ class _Studio(_Desk):
             self.compositor = Compositor(self.source, size, matte, 'model' if keeps else behind, self.paste.value)
         if self.avatar is not None and self.attempt(build): self.draw()
 
+    def finish(self, frames):
+        "Put the background behind each frame, and the mark on it if it is wanted"
+        frames = map(self.compositor, frames)
+        return map(stamp, frames) if self.rec['mark'].value else frames
+
     def draw(self, _=None):
         "Show a frame of the plan"
         if self.quiet or self.avatar is None: return
         i = slice(self.frame.value, self.frame.value + 1)
         pose, z = self.made.plan(self.take, self.edit())
-        self.shown = self.compositor(next(self.made.perform(pose[i], z[i])))
+        self.shown = next(self.finish(self.made.perform(pose[i], z[i])))
         im = Image.fromarray(self.shown)
         w, h = (round(SHOWN*n/max(im.size)) for n in im.size)
         big = np.array(im.resize((w, h), Image.BICUBIC))
@@ -174,7 +180,7 @@ class _Studio(_Desk):
             if self.background.value == 'transparent' and path.suffix.lower() != '.webm':
                 raise ValueError(f'{path}: an mp4 holds no transparency; give a name that ends in .webm')
             pose, z = self.made.plan(self.take, self.edit())
-            frames = map(self.compositor, self.made.perform(pose, z))
+            frames = self.finish(self.made.perform(pose, z))
             self.halt.clear()
             self.rest(True)
             self.say(f'recording {size} frames …')
@@ -196,7 +202,7 @@ class _Studio(_Desk):
         finally: self.rest(False)
 
 def studio(
-    model:str|Path = 'tiny-base', # a run folder, or the name of weights that the repository ships
+    model:str|Path = 'compact-base', # a run folder, or the name of weights that the repository ships
     source:str|Path = 'person 26', # 'person NAME', a photo, a video (its first frame), or a clip folder
     driver:str|Path = '', # likewise, or 'camera N'; empty: only the sliders move the head
     out:str|Path = 'studio.mp4', # what is recorded

@@ -18,8 +18,8 @@ _LABELS = dict(relative="add the driver's change only", own_scale="keep the sour
 def _edits():
     "A control for each field of `Edit`"
     import ipywidgets as W
-    wide = W.Layout(width='300px')
     def make(f):
+        wide = W.Layout(width='300px') # each its own: some are hidden
         if not isinstance(f.default, bool): return edit_slider(f.name, _LABELS.get(f.name, ''), layout=wide)
         return W.Checkbox(f.default, description=_LABELS[f.name], indent=False, layout=wide)
     return {f.name: make(f) for f in fields(Edit)}
@@ -31,7 +31,7 @@ def _files(model, source, driver, got):
     def box(label, value, hint, options):
         look = dict(placeholder=hint, continuous_update=False, layout=wide)
         return W.Combobox(value=str(value), options=options, description=label, **look)
-    names = dict(model=box('model', model, 'a run folder, or a shipped one', ('tiny-base', 'carrier')),
+    names = dict(model=box('model', model, 'a run folder, or a shipped one', ('compact-base', 'carrier')),
                  source=box('portrait', source, 'a photo, or person NAME', SOMEBODY),
                  driver=box('driver', driver, 'none: only the sliders', ('camera 0', *SOMEBODY)))
     ups = {k: drop_box(kind, lambda item, k=k: got(k, item)) for k, kind in (('source', 'image'), ('driver', 'video'))}
@@ -43,6 +43,7 @@ def _recording(out):
     wide, half = W.Layout(width='300px'), W.Layout(width='146px')
     button = lambda what, layout, **kw: W.Button(description=what, layout=layout, **kw)
     return dict(out=W.Text(str(out), description='write to', continuous_update=False, layout=wide),
+                mark=W.Checkbox(False, description="burn in the word 'synthetic'", indent=False, layout=wide),
                 bar=W.IntProgress(0, 0, 1, layout=wide), record=button('record', half),
                 stop=button('stop', half, disabled=True), still=button('save this frame, png', wide))
 
@@ -77,9 +78,9 @@ class Page:
                       'The person shown did not do or say this. Every file that is saved here says so.</div>')
         who = [head('Who'), n['source'], self.ups['source'], n['driver'], self.ups['driver'], n['model']]
         behind = [head('Background'), self.background, self.colour, self.paste]
-        recording = [head('Record'), r['out'], row(r['record'], r['stop']), r['bar'], r['still'], self.video]
+        recording = [head('Record'), r['out'], r['mark'], row(r['record'], r['stop']), r['bar'], r['still'], self.video]
         pose = [head('Head'), *pick('yaw', 'pitch', 'roll', 'x', 'y', 'scale'), row(self.frontal, self.reset)]
-        face = [head('Face'), *pick('strength', 'blink', 'gaze_right', 'gaze_up', 'jaw', 'smile'), self.known]
+        face = [head('Face'), *pick('strength', 'blink', 'gaze_right', 'gaze_up', 'jaw', 'smile', 'brow'), self.known]
         motion = [head('Motion'), *pick('relative', 'own_scale', 'cutoff', 'beta')]
         columns = [self.picture, note, self.frame, self.message], who + behind + recording, pose + face + motion
         column = W.Layout(margin='0 18px 0 0', flex='0 0 auto')

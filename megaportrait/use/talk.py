@@ -16,18 +16,21 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
-from ..core.files import claimed
+from ..core.files import claimed, pick_device
 from ..core.writer import write_video
 from ..data.audio import read_sound, write_sound
 from ..data.body import Body
 from ..data.person import Identity
 from ..data.speech import speak
 from ..data.talking import condition, CONTROLS, neutral, to_motion
+from ..emo.model import Emo
 from ..metaportrait.transfer import head_shape, Resting, resting
+from ..train.run import load
 from .animate import check_out
-from .background import Compositor, matte_of
+from .background import Compositor, matte_of, stamp
+from .paint import paint_frames
 from .puppet import carries, open_puppet, Puppet
-from .source import lazy_tracker, to_pictures
+from .source import lazy_tracker, open_source, to_pictures
 from .steady import relative_pose
 from ..vasa.motion import motion_of
 from ..vasa.stage import load_talker
@@ -94,42 +97,72 @@ def _sound_of(speech, text, voice, folder):
     write_sound(folder/'speech.wav', said)
     return said, folder/'speech.wav'
 
+# %% ../../nbs/use/21_talk.ipynb #70edc595
+def _refuse(name, **given):
+    "Options that this way of talking does not have"
+    if bad := [k for k, v in given.items() if v is not None]: raise ValueError(f'{name} has no {bad[0]}: leave it out')
+
+def _carried(model, photo, tracker, face, device, sound, talker, gaze, mood, head, seed, guide, bs):
+    "Rate, number and iterator of frames that a talker moves the photograph to"
+    gaze, mood, head = gaze or (0., 0.), mood or 0., 1. if head is None else head
+    for name, v, low in (('gaze', gaze[0], -1), ('gaze', gaze[1], -1), ('mood', mood, -1), ('head', head, 0)):
+        if not low <= v <= 1: raise ValueError(f'{name}={v}: give a number from {low} to 1')
+    net, wish = load_talker(talker or 'talker'), condition(gaze_x=gaze[0], gaze_y=gaze[1], mood=mood)
+    x = motion_of(net, sound, wish, seed=seed, guide=.25 if guide is None else guide)
+    puppet = open_puppet(photo, model, tracker, face, device)
+    if not carries(puppet.model):
+        raise ValueError(f'{model} is not driven by landmarks; leave it out, or take carrier')
+    compositor = Compositor(puppet.source, puppet.out_size, matte_of(tracker), 'model', Path(photo).is_file())
+    return net.cfg.fps, len(x), map(compositor, _talk_frames(puppet, x, head, bs or 4))
+
+def _painted(net, photo, tracker, face, device, sound, speed, steps, seed, guide):
+    "Rate, number and iterator of frames that EMO paints"
+    if speed is not None and not speed >= 0: raise ValueError(f'speed={speed}: give degrees per second, 0 or more')
+    if steps is not None and steps < 1: raise ValueError(f'steps={steps}: give 1 or more')
+    source = open_source(photo, tracker, face, landmarks=True)
+    n, frames = paint_frames(net.to(pick_device(device)), source, sound, speed, seed=seed, steps=steps,
+                             guide=guide or 0.)
+    return net.cfg.fps, n, frames
+
+# %% ../../nbs/use/21_talk.ipynb #4115799c
 def talk(
     photo:str|Path,           # photo, video (first frame), clip folder, 'person NAME'
     speech:str|Path,          # a recording, or a video whose sound counts; empty: `text`
     out:str|Path,             # .mp4 or .webm
     text:str = '',            # what to say; needs the extra `speech`
     voice:str = 'en-us',      # of espeak-ng, for a text
-    gaze:Sequence = (0., 0.), # in [-1, 1]: to the picture's right, up
-    mood:float = 0.,          # from sad, -1, to happy, 1
-    head:float = 1.,          # share of the head's motion, 0 to 1
+    gaze:Sequence|None = None, # in [-1, 1]: to the picture's right, up; None: (0, 0)
+    mood:float|None = None,   # from sad, -1, to happy, 1; None: 0
+    head:float|None = None,   # share of the head's motion, 0 to 1; None: 1
+    speed:float|None = None,  # of the head that EMO paints, degrees per second; None: it is free
+    steps:int|None = None,    # of EMO's diffusion; None: as its settings say
     seed:int = 0,             # of all that the sound does not determine
-    model = '',               # that moves the photograph, driven by landmarks; empty: carrier
-    talker:str|Path = 'talker', # makes the motion: a run folder, or a name of shipped weights
+    model = '',               # that moves the photograph, driven by landmarks, or EMO; empty: carrier
+    talker:str|Path|None = None, # makes the motion: a run folder, or a name of shipped weights; None: talker
     face:int|None = None,     # which face of the photograph, from the left, 0 first
-    guide:float = .25,        # how strongly the sound is followed beyond its share
-    bs:int = 4,               # frames at a time
+    guide:float|None = None,  # how strongly the sound is followed beyond its share; None: .25, of EMO 0
+    mark:bool = False,        # burn the word 'synthetic' into a corner
+    bs:int|None = None,       # frames at a time; None: 4
     device:str = '',          # 'cpu', 'cuda', …; empty: the best at hand
     progress:bool = True,     # show a bar
 ) -> dict: # out, frames, seconds, fps
     "Make a portrait speak"
     out = check_out(out, photo, *([speech] if speech else []))
-    for name, v, low in (('gaze', gaze[0], -1), ('gaze', gaze[1], -1), ('mood', mood, -1), ('head', head, 0)):
-        if not low <= v <= 1: raise ValueError(f'{name}={v}: give a number from {low} to 1')
     with tempfile.TemporaryDirectory() as tmp, ExitStack() as stack:
         stack.enter_context(claimed(out))
-        sound, heard = _sound_of(speech, text, voice, Path(tmp))
-        net = load_talker(talker)
-        x = motion_of(net, sound, condition(gaze_x=gaze[0], gaze_y=gaze[1], mood=mood), seed=seed, guide=guide)
-        tracker = lazy_tracker(stack)
-        puppet = open_puppet(photo, model or 'carrier', tracker, face, device)
-        if not carries(puppet.model):
-            raise ValueError(f'{model} is not driven by landmarks; leave it out, or take carrier')
-        compositor = Compositor(puppet.source, puppet.out_size, matte_of(tracker), 'model', Path(photo).is_file())
-        fps, times = net.cfg.fps, np.arange(len(x))/net.cfg.fps
-        bar = tqdm(_talk_frames(puppet, x, head, bs), total=len(x), unit=' frames', disable=not progress, leave=False)
-        write_video(out, map(compositor, bar), times, Fraction(fps).limit_denominator(1001), _Heard(heard), _NOTE)
-    return dict(out=str(out), frames=len(x), seconds=len(x)/fps, fps=fps)
+        (sound, heard), tracker = _sound_of(speech, text, voice, Path(tmp)), lazy_tracker(stack)
+        net = load(model) if model and isinstance(model, (str, Path)) else model
+        if isinstance(net, Emo):
+            _refuse('EMO', gaze=gaze, mood=mood, head=head, talker=talker, bs=bs)
+            fps, n, frames = _painted(net, photo, tracker, face, device, sound, speed, steps, seed, guide)
+        else:
+            _refuse('a talker', speed=speed, steps=steps)
+            fps, n, frames = _carried(model or 'carrier', photo, tracker, face, device, sound, talker, gaze, mood, head,
+                                      seed, guide, bs)
+        bar = tqdm(frames, total=n, unit=' frames', disable=not progress, leave=False)
+        shown = map(stamp, bar) if mark else bar
+        write_video(out, shown, np.arange(n)/fps, Fraction(fps).limit_denominator(1001), _Heard(heard), _NOTE)
+    return dict(out=str(out), frames=n, seconds=n/fps, fps=fps)
 
 # %% ../../nbs/use/21_talk.ipynb #7ac03dff
 def _parser():
@@ -142,16 +175,20 @@ def _parser():
     p.add_argument('out', help='the .mp4 to write, or the .webm')
     p.add_argument('--text', default='', help='what to say')
     p.add_argument('--voice', default='en-us', help='voice of espeak-ng for --text: en-us, en-gb-scotland+f2, …')
-    p.add_argument('--gaze', type=float, nargs=2, default=(0., 0.), metavar=('X', 'Y'),
+    p.add_argument('--gaze', type=float, nargs=2, metavar=('X', 'Y'),
                    help="where the eyes look on average, -1 to 1: to the picture's right, up")
-    p.add_argument('--mood', type=float, default=0., help='mood, from -1 (sad) to 1 (happy)')
-    p.add_argument('--head', type=float, default=1., help="how much the head moves, 0 to 1")
+    p.add_argument('--mood', type=float, help='mood, from -1 (sad) to 1 (happy)')
+    p.add_argument('--head', type=float, help='how much the head moves, 0 to 1')
+    p.add_argument('--speed', type=float, help='how fast the head turns, degrees per second; with EMO alone')
+    p.add_argument('--steps', type=int, help='steps of the diffusion; default what its settings say; with EMO alone')
     p.add_argument('--seed', type=int, default=0, help='random seed of what the sound does not determine')
-    p.add_argument('--model', default='', help='model that moves the photograph by landmarks; default: carrier')
-    p.add_argument('--talker', default='talker', help='model that makes the motion: a run folder, or shipped weights')
+    p.add_argument('--model', default='', help='model that moves the photograph by landmarks, default carrier; or EMO, '
+                                                    'which paints the video: its run folder')
+    p.add_argument('--talker', help='model that makes the motion, default talker: a run folder, or shipped weights')
     p.add_argument('--face', type=int, metavar='N', help='which face to use, counted from the left, 0 first')
-    p.add_argument('--guide', type=float, default=.25, help='how strongly to follow the sound (guidance)')
-    p.add_argument('--bs', type=int, default=4, help='frames to compute at a time')
+    p.add_argument('--guide', type=float, help='how strongly to follow the sound (guidance); default .25, with EMO 0')
+    p.add_argument('--mark', action='store_true', help="burn the word 'synthetic' into a corner of the video")
+    p.add_argument('--bs', type=int, help='frames to compute at a time, default 4; not with EMO')
     p.add_argument('--device', default='', help='cpu, cuda, …; default: the best at hand')
     p.add_argument('--quiet', dest='progress', action='store_false', help='show no progress bar')
     return p

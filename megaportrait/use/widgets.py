@@ -23,7 +23,7 @@ SOMEBODY = tuple(f'person {k}' for k in (26, 9, 12, 10, 4, 17, 28)) # synthetic 
 RANGES = dict( # least, most and step of a slider: of `Edit`'s fields by their names, and of a view
     yaw=(-60, 60, 1), pitch=(-40, 40, 1), roll=(-40, 40, 1), x=(-.6, .6, .01), y=(-.6, .6, .01), scale=(.6, 1.6, .01),
     strength=(-.5, 2, .05), blink=(-1, 1.5, .05), gaze_right=(-40, 40, 1), gaze_up=(-30, 30, 1), jaw=(-1, 1.5, .05),
-    smile=(-1.5, 1.5, .05),
+    smile=(-1.5, 1.5, .05), brow=(-1, 1.5, .05),
     cutoff=(0, 10, .1), beta=(0, 10, .1), turn=(-180, 180, 5), tilt=(-90, 90, 5))
 
 def float_slider(
