@@ -246,7 +246,7 @@ def train_base(
                          f"another stage")
     go = dict(resume=True, device='') | go
     check_run(cfg, run, _weights(cfg), device=go['device'], resume=go['resume'])
-    with first_alone(go['device']): root = find_data(data, cfg.size, Path(run).parent, cfg.expression)
+    with first_alone(go['device']): root = find_data(data, cfg.size, Path(run).parent)
     clips, unseen = open_sets(root, pairs > 0)
     return train_stage(BaseStage(unseen), cfg, clips, run, pairs=pairs, **go)
 
