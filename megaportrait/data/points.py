@@ -97,7 +97,7 @@ def dense_landmarks(
     "Return all landmarks of a clip, stored or completed"
     if 'landmarks.npy' not in clip.parts:
         raise ValueError(f'clip {clip.name} has no landmarks.npy; get it with `megaportrait prepare`')
-    return complete_landmarks(clip.landmarks, clip.pose)
+    return _complete_landmarks(clip.landmarks, clip.pose)
 
 # %% ../../nbs/data/13_points.ipynb #417fb123
 def known_points(

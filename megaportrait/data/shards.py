@@ -7,9 +7,7 @@ __all__ = ['shard_person', 'shard_motion', 'made_from', 'make_shards', 'ShardCli
 
 # %% ../../nbs/data/11_shards.ipynb #c53c953e
 import argparse, contextlib, io, json, math, random, sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 import numpy as np
 import torch
@@ -20,8 +18,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 from ..core.files import atomic_write
-from . import motion, people, person, render, scene
 from .clips import ClipSet
+from .motion import Motion, sample_drivers
+from .person import Identity, sample_identity
+from .scene import render
 
 # %% ../../nbs/data/11_shards.ipynb #e3965772
 _YAW, _PITCH = 50., 25.  # degrees, largest in the shards
@@ -39,12 +39,12 @@ def shard_person(
     who:str, # seed and split
     k:int, # number of the person
     n:int, # frames
-) -> list[person.Identity]: # n looks of one person
+) -> list[Identity]: # n looks of one person
     "Draw a person in n places; every `_VISIT` frames with new clothes, sometimes other glasses or another haircut"
     name = f'bank {who} {k}'
-    me, r, out = person.sample_identity(name), random.Random(name), []
+    me, r, out = sample_identity(name), random.Random(name), []
     for t in range(n):
-        other = person.sample_identity(f'{name} look {t}')
+        other = sample_identity(f'{name} look {t}')
         if t % _VISIT == 0: now, clothes = replace(me, **_taken(r, other)), other.scene
         out.append(replace(now, scene=replace(other.scene, garment=clothes.garment, neckline=clothes.neckline)))
     return out
@@ -53,34 +53,11 @@ def shard_motion(
     who:str, # seed and split
     k:int, # number of the person
     n:int, # frames
-    draw:Callable = motion.sample_drivers,
-) -> list[motion.Motion]: # n motions of one frame
+) -> list[Motion]: # n motions of one frame
     "Draw independent frames, yaw and pitch uniformly"
-    m = draw(random.Random(f'bank motion {who} {k}').getrandbits(60), n, _YAW)
+    m = sample_drivers(random.Random(f'bank motion {who} {k}').getrandbits(60), n, _YAW)
     m = replace(m, pitch=m.pitch*_PITCH/15)
     return [m[t] for t in range(n)]
-
-# %% ../../nbs/data/11_shards.ipynb #9965ef28
-def _shard_head(
-    who:str, # seed and split
-    k:int, # number of the head
-    n:int, # frames
-) -> list[people.Identity]: # n looks of one head
-    "The same for a cartoon head, which may change everything from frame to frame"
-    name = f'bank {who} {k}'
-    me, r = people.sample_identity(name), random.Random(name)
-    others = [people.sample_identity(f'{name} look {t}') for t in range(n)]
-    return [replace(me, scene=o.scene, **_taken(r, o)) for o in others]
-
-def _render_heads(heads, motions, size):
-    "Pictures of heads, their truth in the form of people's: NaN for landmarks that they lack, and for expressions"
-    f = render.render(heads, motions, size)
-    marks = f.pose.new_full((*f.pose.shape[:-2], 478, 3), math.nan)
-    return replace(f, landmarks=marks.index_copy(-2, torch.tensor(render.LANDMARKS), f.landmarks),
-                   expression=f.pose.new_full((*f.pose.shape[:-2], 52), math.nan))
-
-_KINDS = dict(people=(shard_person, shard_motion, scene.render),
-              heads=(_shard_head, partial(shard_motion, draw=people.sample_drivers), _render_heads))
 
 # %% ../../nbs/data/11_shards.ipynb #4069fdfb
 _SHARD = 20  # people
@@ -109,14 +86,12 @@ class _ShardJob:
     frames:int   # of each
     size:int     # px
     quality:int = 93  # of the JPEG sheet
-    heads:bool = False  # cartoon heads
 
     def render(self) -> dict: # names to tensors
         "Pictures and truth of a shard"
-        look, move, draw = _KINDS['heads' if self.heads else 'people']
         looks, moves = ([o for k in range(self.first, self.first+self.people) for o in f(self.who, k, self.frames)]
-                        for f in (look, move))
-        f = draw(looks, moves, self.size).map(lambda t: t[:, 0].unflatten(0, (self.people, self.frames)))
+                        for f in (shard_person, shard_motion))
+        f = render(looks, moves, self.size).map(lambda t: t[:, 0].unflatten(0, (self.people, self.frames)))
         jpeg = _coded(_sheet(f.image), format='jpeg', quality=self.quality, subsampling=0)
         return dict(jpeg=jpeg, mask=_coded(_sheet(f.mask)[..., 0], format='png', optimize=True),
                     **{k: getattr(f, k).contiguous() for k in _TRUTH})
@@ -145,10 +120,6 @@ def _is_made(path, job):
         raise ValueError(f'{path} was made from {had}, not from {job}; choose another folder or remove it')
     return True
 
-def _due(j, share):
-    "Whether number j is one of those that have a share of all"
-    return int((j + 1)*share) > int(j*share)
-
 def _work(a):
     a[1].write(a[0])
     return a[1].people
@@ -161,14 +132,13 @@ def make_shards(
     split:str = 'train', # or 'eval'
     seed:int = 0, # of all splits
     workers:int = 0, # processes; 0: this one
-    heads:float = 0., # share of the shards that show cartoon heads
     progress:bool = True, # show a bar
 ) -> Path: # `root`
     "Render a split, or what is missing of it; the same numbers give the same bytes, whatever `workers` is"
     if size % 8: raise ValueError(f'size {size} is not a multiple of 8, the block of JPEG; take {8*round(size/8)}')
     jobs = [(Path(root)/split/f'{k:06d}.safetensors',
-             _ShardJob(f'{seed} {split}', k, min(_SHARD, people-k), frames, size, heads=_due(j, heads)))
-            for j, k in enumerate(range(0, people, _SHARD))]
+             _ShardJob(f'{seed} {split}', k, min(_SHARD, people-k), frames, size))
+            for k in range(0, people, _SHARD)]
     todo = [a for a in jobs if not _is_made(*a)]
     try: (Path(root)/split).mkdir(parents=True, exist_ok=True)
     except OSError as e: raise OSError(f'cannot write shards to {root} ({e.strerror}); choose another folder') from e
@@ -259,11 +229,10 @@ def make_splits(
     size:int = 128, # px
     seed:int = 0,
     workers:int = 0, # processes
-    heads:float = .25, # share of the shards that show cartoon heads
 ) -> Path: # `root`
     "Render the people of both splits, or what is missing of them"
     for split, n in dict(eval=max(_SHARD, people//10), train=people).items():
-        make_shards(root, n, frames, size, split, seed, workers, heads)
+        make_shards(root, n, frames, size, split, seed, workers)
     return Path(root)
 
 def main(
@@ -280,10 +249,9 @@ def main(
     p.add_argument('--size', type=int, default=128, help='side of the pictures, px')
     p.add_argument('--seed', type=int, default=0)
     p.add_argument('--workers', type=int, default=0, help='processes')
-    p.add_argument('--heads', type=float, default=.25, help='share of the shards that show cartoon heads')
     a = p.parse_args(argv)
     try:
-        make_splits(a.out, a.people, a.frames, a.size, a.seed, a.workers, a.heads)
+        make_splits(a.out, a.people, a.frames, a.size, a.seed, a.workers)
     except (ValueError, OSError) as e:
         print(f'{type(e).__name__}: {e}', file=sys.stderr)
         return 1

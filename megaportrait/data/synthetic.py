@@ -148,4 +148,4 @@ def find_data(
     if data: return Path(data)
     shipped = data_dir()/'synthetic'
     if size == 64 and (shipped/'index.csv').is_file(): return shipped
-    return make_people(Path(beside)/f'synthetic-{size}', size)
+    return make_people(Path(beside)/f'people-{size}', size)
