@@ -12,7 +12,6 @@ PARTS = ("core", "data", "nets", "losses", "train", "measure", "labels", "mega",
          "emo", "use", "study")  # in this order
 BESIDE = {"mega", "fewshot", "metaportrait", "vasa", "emo"}  # systems: none of them imports another
 SHARED = {"main", "REGISTERED"}  # names that every command and every stage has
-HEIRS = {"data.person", "data.motion", "data.scene"}  # they take the names of data.people and data.render, whose place they are to have
 
 
 def homeless(lib):
@@ -84,7 +83,6 @@ def twice(lib):
     "Public names with more than one home"
     homes = defaultdict(list)
     for module, tree in modules(lib).items():
-        if module in HEIRS: continue
         for name in set(public(tree)) - SHARED: homes[name].append(module)
     return {k: v for k, v in homes.items() if len(v) > 1}
 

@@ -16,9 +16,10 @@ from ..core import pose as P
 from ..data.augment import draw_colours, draw_move, recolour
 from ..data.clips import Clip, ClipSet
 from ..data.face import EYES
+from ..data.motion import sample_drivers
 from ..data.pairs import frames_of, to_float
-from ..data.people import sample_drivers, sample_identity
-from ..data.render import render
+from ..data.person import sample_identity
+from ..data.scene import render
 from ..data.shards import Shards
 from ..losses.gaze import direction, eye_patches, gaze_angles, GazeLoss, GazeNet, load_gaze_net, unroll
 from ..measure.metrics import auc, correlation, eye_opening
@@ -193,9 +194,9 @@ def _iris_changes(n, size=128, seed=0):
              for m in (sample_drivers(1000*seed + k, 1, 25.) for k in range(n))]
     side = torch.tensor([1. if k % 2 else -1. for k in range(n)])*torch.pi/18
     away = [replace(m, eyes=m.eyes + torch.stack([a, 0*a])) for m, a in zip(still, side)]
-    f, g = (render(who, m, size)[:, 0] for m in (still, away))
-    light = recolour(f.image, draw_colours(n, (.1, .1, .1, .02), generator=torch.Generator().manual_seed(seed)))
-    return f.image, f.pose, dict(iris=g.image, light=light, shift=f.image.roll(1, -1))
+    f, g = (torch.stack(o) for o in zip(*(render([p]*2, m, size).image[:, 0] for p, *m in zip(who, still, away))))
+    light = recolour(f, draw_colours(n, (.1, .1, .1, .02), generator=torch.Generator().manual_seed(seed)))
+    return f, torch.cat([m.pose for m in still]), dict(iris=g, light=light, shift=f.roll(1, -1))
 
 def _iris_test(
     loss:GazeLoss,

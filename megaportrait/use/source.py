@@ -24,10 +24,10 @@ from ..core.video import read_video, Video
 from ..data.clips import ClipSet
 from ..data.crops import crop, crop_boxes, crop_frames, crop_track, smooth_poses
 from ..data.face import check_faces, track, Tracker
-from ..data.points import complete_landmarks, dense_landmarks, smooth_landmarks
+from ..data.points import dense_landmarks, smooth_landmarks
 from ..data.motion import Motion, sample_motion
 from ..data.person import Identity, sample_identity
-from ..data.scene import Frames, LANDMARKS, render
+from ..data.scene import Frames, render
 
 # %% ../../nbs/use/00_source.ipynb #2ae2a56c
 @dataclass
