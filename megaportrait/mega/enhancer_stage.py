@@ -202,7 +202,7 @@ def find_stills(
 ) -> Path:
     "Find the folder of stills; render it if missing, track and crop photographs once"
     if not data:
-        return make_splits(beside/f'stills-{2*size}', _PEOPLE, _FRAMES, 2*size, workers=workers, heads=0.)
+        return make_splits(beside/f'stills-{2*size}', _PEOPLE, _FRAMES, 2*size, workers=workers)
     data = Path(data)
     if _is_prepared(data): return data
     root = beside/f'{data.name}-{2*size}'
