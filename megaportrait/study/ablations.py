@@ -22,10 +22,9 @@ from ..measure.leakage import measure_leakage
 from ..measure.reenact import angle, blink_agreement, read_eyes
 from ..mega.base import BaseModel, with_pose_net
 from ..mega.base_stage import BaseStage
-from ..mega.config import BaseCfg, presets
+from ..mega.config import BaseCfg, FROM_MEMORY, presets
 from ..train.loop import train
 from ..train.state import State
-from .ladder import FROM_MEMORY
 
 # %% ../../nbs/study/02_ablations.ipynb #445ec32b
 class _NoGlobal(BaseModel):
