@@ -132,7 +132,7 @@ def animate(
     source:str|Path,
     driver:str|Path,            # a video, a clip folder, or 'person NAME'
     out:str|Path,               # .mp4 or .webm
-    model='',                   # a run folder, a name of shipped weights, or a model; empty: see `best_model`
+    model='',                   # a run folder, a name of shipped weights, or a model; empty: carrier
     face:int|None=None,         # which face of the source, from the left, 0 first, where there are several
     driver_face:int|None=None,  # likewise of the driver
     relative:bool=False,        # add the driver's change to what the source does, instead of copying the driver
@@ -186,8 +186,7 @@ def _parser():
                                   'with a student the name of an avatar, with a few-shot model also a folder')
     p.add_argument('driver', help="video, clip folder, or 'person NAME'")
     p.add_argument('out', help='the .mp4 to write, or the .webm')
-    p.add_argument('--model', default='', help='run folder, or name of shipped weights; '
-                                               'default: carrier, and tiny-hr for synthetic people')
+    p.add_argument('--model', default='', help='run folder, or name of shipped weights; default: carrier')
     p.add_argument('--more', nargs='+', default=(), metavar='PHOTO',
                    help='further photographs of the person, for a few-shot model such as few-tiny')
     p.add_argument('--face', type=int, metavar='N', help='face of the source to use, from the left, 0 first')

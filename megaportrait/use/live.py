@@ -113,7 +113,7 @@ def _screens(show, out, fps, stack):
 def live(
     source:str|Path = '', # a photo, video (first frame), clip folder, or 'person NAME'; of a student an avatar's name
     camera:int|str|Path = 0, # number of a camera, or a video file that stands in for it
-    model = '', # a run folder, a name of shipped weights, or a model; empty: see `best_model`
+    model = '', # a run folder, a name of shipped weights, or a model; empty: carrier
     show:str|Callable = 'canvas', # 'window', 'canvas' (in a notebook), '', or called with a picture; False ends it
     *,
     onnx:str|Path = '', # an avatar of `megaportrait export`, in place of source and model
