@@ -39,7 +39,7 @@ class _NoSourceWarp(BaseModel):
         return dict(e_s=e_s, v_s=v_s, flow_s=None, w_s2c=None, v_c=v_s, volume=self.g3d(v_s), early=None)
 
 # %% ../../nbs/study/02_ablations.ipynb #a397b83a
-_STUDY = FROM_MEMORY | dict(steps=500, adv_from=.3, w_cos=2., percept='random', percept_width=8, w_vgg=4.)
+_STUDY = dict(steps=500, adv_from=.3, w_cos=2., percept='random', percept_width=8, w_vgg=4.)
 _LARGE = dict(size=128, app_widths=(8, 16, 32, 64), g2d_ups=(32, 16, 8),  # the same volume
              w_eyes=300., w_blink=1., w_gaze=5.)
 
@@ -77,7 +77,7 @@ def _study_cfg(
     steps:int = 0, # 0: the study's
 ) -> BaseCfg:
     "What a variant is trained with"
-    cfg = replace(presets['tiny'], **_STUDY | VARIANTS[name].over)
+    cfg = replace(presets['tiny'], **FROM_MEMORY | _STUDY | VARIANTS[name].over)
     return replace(cfg, steps=steps or cfg.steps)
 
 # %% ../../nbs/study/02_ablations.ipynb #0a7bad48
