@@ -255,7 +255,7 @@ def find_episodes(
 ) -> Path:
     "Find the folder to train on"
     if data: return Path(data)
-    return make_clips(beside/f'people-{size}', people, n_frames=12, size=size, fps=3., heads=False,
+    return make_clips(beside/f'episodes-{size}', people, n_frames=12, size=size, fps=3.,
                       workers=2*(people > 8))
 
 def train_fewshot(
