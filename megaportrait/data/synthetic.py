@@ -122,7 +122,8 @@ def remade(
     "The person of a synthetic clip, and the motion"
     made = clip.meta.get('made_from', ())
     if 'people' not in made:
-        raise ValueError(f'clip {clip.name} does not say which synthetic person it shows; write the set with `make_clips`')
+        raise ValueError(f'clip {clip.name} does not say which synthetic person it shows; write the set with '
+                         f'`make_clips`')
     who, motion, n, _, fps = made[:5]
     return sample_identity(who), _moves(motion, n, fps, 'apart' in made)
 

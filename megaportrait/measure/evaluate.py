@@ -185,7 +185,7 @@ def evaluate(
     clips:ClipSet, # held-out people
     n:int = 64, # pairs of each kind
     seed:int = 0,
-    synthetic:bool|None = None, # cross pairs of synthetic people, whose truth is known; None: if the clips are synthetic
+    synthetic:bool|None = None, # cross pairs of synthetic people, whose truth is known; None: if clips are synthetic
 ) -> tuple[dict, dict]: # numbers, and {'self' and perhaps 'cross': (pairs, outputs)} to look at
     "Measure held-out reenactment: of one person by another frame, and where the truth is known by another person"
     crossed = _synthetic(clips) if synthetic is None else synthetic
