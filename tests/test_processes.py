@@ -1,6 +1,6 @@
 """What a notebook cannot hold: a run that is killed and interrupted and goes on to the same numbers, two processes that
-equal one, and every training command of the book with as many processes as it says. A run is the `tiny` preset, a few
-steps on a few synthetic clips, started as a user starts it, or a toy of any preset (`ranks.py`).
+equal one, and every training command of the book with as many processes as it says. A run is the `tiny` preset that
+paints from memory, a few steps on a few synthetic clips, started as a user starts it, or a toy of any preset (`ranks.py`).
 """
 import os, shutil, signal, subprocess, sys, time
 from pathlib import Path
@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import ranks
+from megaportrait.mega.config import FROM_MEMORY
 from test_repo import commands
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 300  # seconds after which a process counts as hung
-SMALL = dict(roll_group=2, adv_from=0., log_every=1, save_every=2, snap_every=1000)
+SMALL = FROM_MEMORY | dict(roll_group=2, adv_from=0., log_every=1, save_every=2, snap_every=1000)
 ENV = {k: v for k, v in os.environ.items() if k != "IN_TEST"} | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
 
 
