@@ -21,7 +21,7 @@ from .hair import grow_hair
 from .haircuts import HAIR, Strands
 from .kit import CLOTH, load_kit, SKIN, TEETH
 from .motion import Motion
-from .person import Identity, Scene
+from .person import Identity, same_cut, Scene
 from .raster import depths, empty_buffer, rasterise, splat
 from .shading import iris_fibres
 from .skin import coarser, map_place, paint_skin
@@ -114,8 +114,7 @@ def build_person(
     device:str|torch.device = 'cpu',
 ) -> Person:
     "Build a person, or take it from the cache of the last six; place and light do not matter"
-    s = i.scene
-    p = copy(_built(replace(i, scene=Scene(garment=s.garment, neckline=s.neckline)), str(device)))
+    p = copy(_built(replace(i, scene=same_cut(Scene(), i.scene)), str(device)))
     p.i = i
     return p
 

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from ..core.files import atomic_write
 from .clips import ClipSet
 from .motion import Motion, sample_drivers
-from .person import Identity, sample_identity
+from .person import Identity, same_cut, sample_identity
 from .scene import render
 
 # %% ../../nbs/data/11_shards.ipynb #e3965772
@@ -46,7 +46,7 @@ def shard_person(
     for t in range(n):
         other = sample_identity(f'{name} look {t}')
         if t % _VISIT == 0: now, clothes = replace(me, **_taken(r, other)), other.scene
-        out.append(replace(now, scene=replace(other.scene, garment=clothes.garment, neckline=clothes.neckline)))
+        out.append(replace(now, scene=same_cut(other.scene, clothes)))
     return out
 
 def shard_motion(

@@ -74,7 +74,7 @@ def make_clips(
     clips_per_identity:int = 1, # each with a motion of its own
     fps:float = 8., # frames per second of the motion
     quality:int = 95, # of the JPEG files
-    landmarks:bool = True, # write landmarks.npy, which is larger than the pictures at 64 px
+    landmarks:bool = True, # write landmarks.npy
     workers:int = 0, # processes; 0: this one
     tracks:int = 0, # points that tracks.npy follows; 0: none
     apart:bool = False, # every frame on its own, with strong expressions, instead of a motion in time

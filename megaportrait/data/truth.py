@@ -6,11 +6,10 @@
 __all__ = ['dense_flow', 'follow_tracks']
 
 # %% ../../nbs/data/32_truth.ipynb #2cbea160
-from dataclasses import fields
 import torch
 from torch import Tensor
 from .figure import build_person, draw, inside, to_screen, segment, strand_at
-from .motion import Motion
+from .motion import joined, Motion
 from .person import Identity
 from .raster import depths, names
 from .scene import _GRID, _level
@@ -42,7 +41,7 @@ def dense_flow(
 ) -> tuple[Tensor, Tensor]: # flow (T, S, S, 2) in crop coordinates, seen (T, S, S) bool
     "Compute the flow from each pixel of `a` to the same point in `b`, and its visibility. The background stays"
     p, S, T = build_person(identity, device), _GRID*size, len(a)
-    both = Motion(**{f.name: torch.cat([getattr(m, f.name) for m in (a, b)]) for f in fields(Motion)}).to(device)
+    both = joined([a, b]).to(device)
     d = draw(p, both, S, _level(size))
     who, z = names(d.keys).view(2*T, S, S), depths(d.keys).view(2*T, S, S)
     t, y, x = torch.meshgrid(torch.arange(T, device=z.device), torch.arange(0, S, _GRID, device=z.device),

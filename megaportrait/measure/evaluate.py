@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from ..data.clips import ClipSet
 from ..data.pairs import PairDataset, to_float
-from ..data.motion import EXPRESSIONS, Motion, sample_drivers
+from ..data.motion import EXPRESSIONS, joined, Motion, sample_drivers
 from ..data.person import Identity, sample_identity
 from ..data.scene import Frames, render
 from ..losses.gaze import eye_patches
@@ -66,11 +66,9 @@ def cross_people(
     "Choose sources, and who drives them"
     return tuple([f'cross {seed} {who} {i}' for i in range(n)] for who in ('source', 'driver'))
 
-def _together(o): return type(o[0])(**{f.name: torch.cat([getattr(x, f.name) for x in o]) for f in fields(o[0])})
-
 def _cross_pair(p:Identity, q:Identity, m_s:Motion, m_d:Motion, size:int, device:str) -> list[Frames]:
     "Source, driver, truth, the driver's person in the source's place, and the truth with its eyelids the other way"
-    own = render(p, _together([m_s, m_d, replace(m_d, blink=1 - m_d.blink)]), size, device)
+    own = render(p, joined([m_s, m_d, replace(m_d, blink=1 - m_d.blink)]), size, device)
     drv, other = (render(o, m_d, size, device) for o in (q, replace(q, scene=p.scene)))
     return [own[:1], drv, own[1:2], other, own[2:]]
 
@@ -84,7 +82,7 @@ def cross_pairs(
     a, b = ([sample_identity(o) for o in names] for names in cross_people(n, seed))
     m_s, m_d = (sample_drivers(2*seed + 10**6 + k, n) for k in (0, 1))
     drawn = [_cross_pair(a[i], b[i], m_s[i], m_d[i], size, device) for i in range(n)]
-    src, drv, truth, other, winked = (_together(o).map(Tensor.cpu) for o in zip(*drawn))
+    src, drv, truth, other, winked = (joined(o).map(Tensor.cpu) for o in zip(*drawn))
     return Pairs(src.image, src.pose, drv.image, drv.pose, truth.image, truth.mask, other.image, winked.image,
                  m_d.expression[:, EXPRESSIONS.index('jawOpen')], m_d.blink,
                  truth.face_mask, src.landmarks, truth.landmarks, truth.depth)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from ..core import pose as P
 from ..data.motion import EXPRESSIONS, sample_drivers
-from ..data.person import sample_identity, sample_scene
+from ..data.person import same_cut, sample_identity, sample_scene
 from ..data.scene import Frames, render
 from ..losses.perceptual import load_face_net
 from ..nets.motion import motion_crop
@@ -105,8 +105,7 @@ def _leakage_frames(
     who = []
     for k in range(n_people):
         p = sample_identity(f'probe {seed} {k}')
-        worn = dict(garment=p.scene.garment, neckline=p.scene.neckline) # the cut stays, and with it the mesh
-        who += [replace(p, scene=replace(sample_scene(f'probe {seed} {k} {t}'), **worn)) for t in range(n_frames)]
+        who += [replace(p, scene=same_cut(sample_scene(f'probe {seed} {k} {t}'), p.scene)) for t in range(n_frames)]
     moves = sample_drivers(2*10**6 + seed, len(who))
     return render(who, [moves[i] for i in range(len(who))], size, device).map(lambda t: t[:, 0].cpu())
 

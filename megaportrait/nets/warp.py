@@ -109,8 +109,9 @@ def carry(
     flow:Tensor, # (B, H', W', 2) offset from each pixel of the output to its place in the source, xy, crop coordinates
 ) -> Tensor: # (B, C, H', W')
     "Sample the source's pixels along a flow"
-    grid = identity_grid((1, *flow.shape[1:3]), flow.device)[:, 0, ..., :2] + flow.float().nan_to_num()  # of a NaN,
-    # when a training diverges, the gradient of `grid_sample` writes beyond its memory
+    grid = identity_grid((1, *flow.shape[1:3]), flow.device)[:, 0, ..., :2]
+    # at a NaN, as in a training that diverges, the gradient of `grid_sample` writes beyond its memory
+    grid = grid + flow.float().nan_to_num()
     with full_precision(x):
         source = x.float().expand(len(flow), -1, -1, -1)
         return F.grid_sample(source, grid, padding_mode='border', align_corners=False).to(x.dtype)
