@@ -126,7 +126,7 @@ def _measure_face(
     net:FaceNet,
     shards:Shards, # held out
     clips:ClipSet|None = None, # held-out real clips; their `identity` says who is who
-    most:int = 8, # frames of each of them
+    most:int = 2, # frames of each of them
 ) -> dict: # 'synthetic' and perhaps 'real': as in `_verify`
     "Verification on unseen people"
     out = {}
