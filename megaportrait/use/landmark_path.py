@@ -88,7 +88,7 @@ def _solve(A, B, left=True, check_errors=False):
         n = m
     x = steps.pop()[0]
     for rows, others in reversed(steps): x = op.Concat(x, op.Sub(rows, op.MatMul(others, x)), axis=-2)
-    return x, x, x, x # torch's other results are not used
+    return x, *(op.Identity(A) for _ in range(3)) # torch's other results are not used
 
 # %% ../../nbs/use/04b_landmark_path.ipynb #f3a03cc5
 def _turned(p, q, top):
@@ -117,9 +117,18 @@ def _svd(A, full_matrices=False, compute_uv=True, driver=None):
     n = len(A.shape)
     return U, large, op.Transpose(V, perm=[*range(n - 2), n - 1, n - 2])
 
+def _det(A):
+    op, _ = _onnx_operators()
+    return op.Det(A), op.Identity(A), op.Identity(A) # torch's other results are not used
+
 def _cdist(a, b, p, mode=None):
     op, _ = _onnx_operators()
-    return op.ReduceL2(op.Sub(op.Unsqueeze(a, _whole(-2)), op.Unsqueeze(b, _whole(-3))), _whole(-1), keepdims=0)
+    def square(k): # one coordinate after the other: faster than all at once
+        far = op.Sub(_part(a, k, k + 1, -1), op.Transpose(_part(b, k, k + 1, -1), perm=[0, 2, 1]))
+        return op.Mul(far, far)
+    total = square(0)
+    for k in range(1, a.shape[-1]): total = op.Add(total, square(k))
+    return op.Sqrt(total)
 
 def _median(x, dim, keepdim=False):
     op, _ = _onnx_operators()
@@ -131,4 +140,4 @@ def translations() -> dict: # torch's operators to functions that write them in 
     "Return operators of landmark paths that ONNX lacks, by others that it has"
     aten = torch.ops.aten
     return {aten._linalg_solve_ex.default: _solve, aten._linalg_svd.default: _svd,
-            aten._cdist_forward.default: _cdist, aten.median.dim: _median}
+            aten._linalg_det.default: _det, aten._cdist_forward.default: _cdist, aten.median.dim: _median}
