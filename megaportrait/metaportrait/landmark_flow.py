@@ -57,13 +57,11 @@ def _kernel(r2):
 
 def _bend(src, dst, loose):
     "Weights (B, N + 3, 2) of the sheet that has the height src - dst at each dst"
-    B, N = dst.shape[:2]
-    Q = torch.cat([torch.ones_like(dst[..., :1]), dst], -1)
-    A = dst.new_zeros(B, N + 3, N + 3)
+    Q, none = torch.cat([torch.ones_like(dst[..., :1]), dst], -1), dst.new_zeros(len(dst), 3, 3)
     d = torch.cdist(dst, dst, compute_mode='donot_use_mm_for_euclid_dist')
-    A[:, :N, :N] = _kernel(d.square()) + torch.diag_embed(loose)
-    A[:, :N, N:], A[:, N:, :N] = Q, Q.mT
-    return torch.linalg.solve(A, torch.cat([src - dst, dst.new_zeros(B, 3, 2)], 1))
+    K = _kernel(d.square()) + torch.diag_embed(loose)
+    A = torch.cat([torch.cat([K, Q], 2), torch.cat([Q.mT, none], 2)], 1)
+    return torch.linalg.solve(A, torch.cat([src - dst, none[..., :2]], 1))
 
 def _shut(marks, near=.012):
     "Which points (B, 468) are of a lower eyelid that meets the upper one, and which eyes (B, 2) are nearly shut"

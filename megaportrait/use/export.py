@@ -20,6 +20,7 @@ from ..mega.base import Avatar, BaseModel
 from ..mega.student import Student
 from ..nets.warp import warp_portable
 from .int8 import save_int8
+from .landmark_path import fold_source, LandmarkPath, translations
 from .puppet import open_animator, Puppet, wants_landmarks
 from .source import lazy_tracker, open_driver, open_source, to_tensor
 
@@ -76,6 +77,8 @@ def trace(
     path:nn.Module, # with `example`
 ) -> ExportedProgram:
     "Trace the path as a graph of operators, without 3-D samplers"
+    if isinstance(path, LandmarkPath):
+        with torch.no_grad(): return torch.export.export(fold_source(path), path.example())
     with torch.no_grad(): program = torch.export.export(path.eval(), path.example())
     return program.run_decompositions({torch.ops.aten.grid_sampler_3d.default: _portable})
 
@@ -87,7 +90,8 @@ def _onnx(program, path, names, about):
     if lack := [o for o in ('onnx', 'onnxscript') if not find_spec(o)]:
         raise ImportError(f"ONNX files need the package {lack[0]}: pip install 'megaportrait[export]', or write a .pt2")
     said = dict(input_names=list(names), output_names=['x_sd'])
-    out = torch.onnx.export(program, dynamo=True, opset_version=_OPSET, verbose=False, **said)
+    said |= dict(dynamo=True, opset_version=_OPSET, verbose=False, custom_translation_table=translations())
+    out = torch.onnx.export(program, **said)
     out.model.metadata_props.update(about)
     atomic_write(path, lambda p: out.save(p))
 
@@ -124,17 +128,15 @@ def export(
     "Write the avatar of a portrait as one file"
     _check_name(out := check_writable(out, source))
     net = open_animator(model, 'cpu')
-    if wants_landmarks(net):
-        raise ValueError(f'{model} is driven by landmarks, which an exported file cannot find; '
-                         'give tiny-hr, or another model that is driven by crops')
     if int8 and (net.needs_photo or out.suffix.lower() != '.onnx'):
         raise ValueError('int8 needs a student and an .onnx file: leave int8 out, or give both')
     if not net.needs_photo:
         save_path(StudentPath(net, str(source)), out)
         if int8: _shrink(out, net.in_size, int8)
         return out
-    with ExitStack() as stack: puppet = Puppet(net, open_source(source, lazy_tracker(stack), face))
-    return save_path(DrivePath(net, puppet.avatar), out)
+    with ExitStack() as stack:
+        puppet = Puppet(net, open_source(source, lazy_tracker(stack), face, landmarks=wants_landmarks(net)))
+    return save_path((LandmarkPath if wants_landmarks(net) else DrivePath)(net, puppet.avatar), out)
 
 def _parser():
     p = argparse.ArgumentParser('megaportrait export', description='Write the avatar of a portrait as one file, '

@@ -150,7 +150,8 @@ def live(
         screens = _screens(show, out, fps, stack)
         camera = stack.enter_context(Newest(frames, clock))
         side = size or max(256, puppet.out_size)
-        follow = Follow(seeing, puppet.in_size, smooth, not onnx and wants_landmarks(puppet.model))
+        points = 'marks_d' in puppet.inputs if onnx else wants_landmarks(puppet.model)
+        follow = Follow(seeing, puppet.in_size, smooth, points)
         return _show_newest(camera, follow, puppet, puppet.still, screens, side, mark)
 
 # %% ../../nbs/use/08_live.ipynb #54f8ac03

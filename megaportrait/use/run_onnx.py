@@ -7,6 +7,7 @@ __all__ = ['OnnxAvatar', 'run', 'main']
 
 # %% ../../nbs/use/06_run_onnx.ipynb #ecbcbec5
 import argparse, json, sys
+from collections import deque
 from pathlib import Path
 import numpy as np
 from PIL import Image
@@ -34,38 +35,61 @@ class OnnxAvatar:
         if not {'inputs', 'size', 'comment'} <= set(about):
             raise ValueError(f'{path} is an ONNX file, but not of megaportrait export; export the avatar again')
         self.inputs, self.in_size, self.note = about['inputs'].split(','), int(about['size']), about['comment']
+        self.shapes = {o.name: o.shape for o in self.session.get_inputs()}
+        self.seen, self.count = deque(maxlen=64), 0 # landmarks of every fourth frame
         self.out_size = self.session.get_outputs()[0].shape[-1]
         self.still = np.zeros((self.in_size,)*2 + (3,), np.uint8) # it has no photo to show before there is a frame
 
     def __call__(self,
         frame:np.ndarray, # (S, S, 3) uint8, the driver's crop
         pose:np.ndarray|None = None, # (4, 4) head to camera, where the model asks for it
+        marks:np.ndarray|None = None, # (478, 3) crop coordinates, likewise
+        seen:np.ndarray|None = None, # (T, 478, 3) of other frames, from which rest is known; None: those gone by
     ) -> np.ndarray: # (S', S', 3) uint8
         "The avatar with the motion of a frame"
         way = Image.BOX if len(frame) > self.in_size else Image.BICUBIC
         x = np.asarray(Image.fromarray(frame).resize((self.in_size,)*2, way), np.float32)
         feed = dict(x_d=x.transpose(2, 0, 1)[None]/np.float32(255))
         if 'pose_d' in self.inputs: feed['pose_d'] = np.asarray(pose, np.float32)[None]
-        y = self.session.run(None, feed)[0][0]
+        if 'marks_d' in self.inputs: feed |= self._follow(marks, seen)
+        y = self.session.run(None, {k: feed[k] for k in self.inputs})[0][0]
         return np.ascontiguousarray((y.clip(0, 1)*255).round().astype(np.uint8).transpose(1, 2, 0))
 
+    def _follow(self, marks, seen):
+        "Landmarks of this frame, and of frames that tell what the driver is like at rest, evenly chosen"
+        if self.count % 4 == 0: self.seen.append(marks)
+        self.count += 1
+        seen, n = np.asarray(self.seen if seen is None else seen, np.float32), self.shapes['seen_d'][0]
+        evenly = np.linspace(0, len(seen) - 1, n).round().astype(int)
+        return dict(marks_d=np.asarray(marks, np.float32)[None], seen_d=seen[evenly])
+
 # %% ../../nbs/use/06_run_onnx.ipynb #bd55d914
+def _read_array(path, n):
+    "An array with a row for each of `n` frames"
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} is missing, and this avatar needs it; prepare the clip again')
+    rows = np.load(path)
+    if len(rows) != n:
+        raise ValueError(f'{path.parent}: {n} frames, but {len(rows)} rows in {path.name}; prepare the clip again')
+    return rows
+
+_FILES = dict(pose_d='pose', marks_d='landmarks') # of a clip, for inputs of an avatar
+
 def _read_clip(
-    folder:str|Path, # with frames, and pose.npy where poses are needed
-    poses:bool, # whether they are
-) -> tuple[list, np.ndarray|list, float]: # paths of frames, poses (T, 4, 4) or Nones, frames per second
+    folder:str|Path, # with frames, and the files that are needed
+    inputs:list, # of the avatar
+) -> tuple[list, dict, float]: # paths of frames, arrays (T, ...) by file, frames per second
     "A prepared clip"
     folder = Path(folder)
     frames = sorted(p for p in (folder/'frames').glob('*') if p.suffix in ('.jpg', '.png'))
     if not frames:
         raise FileNotFoundError(f'{folder} has no frames/*.jpg or *.png; give a clip folder of megaportrait prepare')
-    if poses and not (folder/'pose.npy').is_file():
-        raise FileNotFoundError(f'{folder}/pose.npy is missing, and this avatar needs poses; prepare the clip again')
-    pose = np.load(folder/'pose.npy') if poses else [None]*len(frames)
-    if len(pose) != len(frames):
-        raise ValueError(f'{folder}: {len(frames)} frames, but {len(pose)} poses in pose.npy; prepare the clip again')
+    known = {k: _read_array(folder/f'{k}.npy', len(frames)) for o, k in _FILES.items() if o in inputs}
+    marks = known.get('landmarks', np.zeros((1, 478, 3)))
+    if marks.shape[1:] != (478, 3) or not np.isfinite(marks).all():
+        raise ValueError(f'{folder}/landmarks.npy does not hold all 478 points of every frame; prepare the clip again')
     meta = folder/'meta.json'
-    return frames, pose, float(json.loads(meta.read_text()).get('fps', 25)) if meta.is_file() else 25.
+    return frames, known, float(json.loads(meta.read_text()).get('fps', 25)) if meta.is_file() else 25.
 
 def run(
     avatar:str|Path, # .onnx
@@ -75,9 +99,11 @@ def run(
 ) -> int: # frames written
     "Drive an exported avatar by a clip"
     net = OnnxAvatar(avatar, threads)
-    frames, poses, fps = _read_clip(driver, 'pose_d' in net.inputs)
+    frames, known, fps = _read_clip(driver, net.inputs)
+    pose, marks = (known.get(k, [None]*len(frames)) for k in ('pose', 'landmarks'))
+    seen = known.get('landmarks')
     with video_writer(out, fps, dict(comment=net.note, description=net.note)) as f:
-        for p, t in zip(frames, poses): f.add(net(np.asarray(Image.open(p).convert('RGB')), t))
+        for p, t, m in zip(frames, pose, marks): f.add(net(np.asarray(Image.open(p).convert('RGB')), t, m, seen))
     return len(frames)
 
 def main(
