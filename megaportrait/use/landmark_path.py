@@ -71,23 +71,34 @@ def _whole(*numbers): return _onnx_operators()[0].Constant(value_ints=list(numbe
 def _real(x): return _onnx_operators()[0].Constant(value_float=float(x))
 def _part(x, start, end, axis): return _onnx_operators()[0].Slice(x, _whole(start), _whole(end), _whole(axis))
 
-def _solve(A, B, left=True, check_errors=False):
-    "Solve A x = B by blocks, from the last one to the first"
+def _eliminated(A):
+    "Each block of unknowns, the last first: where it begins, its inverse, and what ties the others to it and it to them"
     op, inverse = _onnx_operators()
-    n, steps = A.shape[-1], []
+    n, blocks = A.shape[-1], []
     while n:
         m = max(n - _BLOCK, 0)
-        last, inv = _part(A, m, n, -2), inverse(_part(_part(A, m, n, -2), m, n, -1))
-        rows, others = op.MatMul(inv, _part(B, m, n, -2)), op.MatMul(inv, _part(last, 0, m, -1)) if m else None
-        steps.append((rows, others))
-        if m:
-            up = _part(A, 0, m, -2)
-            edge = _part(up, m, n, -1)
-            A = op.Sub(_part(up, 0, m, -1), op.MatMul(edge, others))
-            B = op.Sub(_part(B, 0, m, -2), op.MatMul(edge, rows))
+        up, last = (_part(A, 0, m, -2), _part(A, m, n, -2)) if m else (None, A)
+        inv = inverse(_part(last, m, n, -1))
+        edge, others = (_part(up, m, n, -1), op.MatMul(inv, _part(last, 0, m, -1))) if m else (None, None)
+        blocks.append((m, n, inv, edge, others))
+        if m: A = op.Sub(_part(up, 0, m, -1), op.MatMul(edge, others))
         n = m
-    x = steps.pop()[0]
-    for rows, others in reversed(steps): x = op.Concat(x, op.Sub(rows, op.MatMul(others, x)), axis=-2)
+    return blocks
+
+def _substituted(blocks, B):
+    op, x, rows = _onnx_operators()[0], None, []
+    for m, n, inv, edge, _ in blocks:
+        rows.append(op.MatMul(inv, _part(B, m, n, -2)))
+        if m: B = op.Sub(_part(B, 0, m, -2), op.MatMul(edge, rows[-1]))
+    for r, (*_, others) in zip(reversed(rows), reversed(blocks)):
+        x = r if others is None else op.Concat(x, op.Sub(r, op.MatMul(others, x)), axis=-2)
+    return x
+
+def _solve(A, B, left=True, check_errors=False):
+    "Solve A x = B by blocks, and once more for what is left of B, against rounding"
+    op, blocks = _onnx_operators()[0], _eliminated(A)
+    x = _substituted(blocks, B)
+    x = op.Add(x, _substituted(blocks, op.Sub(B, op.MatMul(A, x))))
     return x, *(op.Identity(A) for _ in range(3)) # torch's other results are not used
 
 # %% ../../nbs/use/04b_landmark_path.ipynb #f3a03cc5
