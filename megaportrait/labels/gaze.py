@@ -6,6 +6,7 @@
 __all__ = ['GazeCfg', 'GazeStage', 'see_gaze', 'train_gaze', 'gaze_card']
 
 # %% ../../nbs/labels/03_gaze.ipynb #5c846b2c
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -179,7 +180,7 @@ def _measure_gaze_real(
         mesh.append(iris.mean(1)[ok])
         logit.append(blink)
         shut.append(is_shut)
-    per_clip = [correlation(a, b) for a, b in zip(seen, mesh)]
+    per_clip = [v for a, b in zip(seen, mesh) if math.isfinite(v := correlation(a, b))] # a still has none
     seen, mesh, logit, shut = map(torch.cat, (seen, mesh, logit, shut))
     return dict(iris_correlation=correlation(seen, mesh),
                 iris_correlation_median_clip=torch.tensor(per_clip).median().item(),
