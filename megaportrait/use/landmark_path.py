@@ -72,7 +72,7 @@ def _real(x): return _onnx_operators()[0].Constant(value_float=float(x))
 def _part(x, start, end, axis): return _onnx_operators()[0].Slice(x, _whole(start), _whole(end), _whole(axis))
 
 def _eliminated(A):
-    "Each block of unknowns, the last first: where it begins, its inverse, and what ties the others to it and it to them"
+    "Blocks of unknowns, the last first: where each begins and ends, its inverse, and its ties to the others"
     op, inverse = _onnx_operators()
     n, blocks = A.shape[-1], []
     while n:
