@@ -6,7 +6,6 @@
 __all__ = ['GazeCfg', 'GazeStage', 'see_gaze', 'train_gaze', 'gaze_card']
 
 # %% ../../nbs/labels/03_gaze.ipynb #5c846b2c
-import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -180,11 +179,12 @@ def _measure_gaze_real(
         mesh.append(iris.mean(1)[ok])
         logit.append(blink)
         shut.append(is_shut)
-    per_clip = [v for a, b in zip(seen, mesh) if math.isfinite(v := correlation(a, b))] # a still has none
+    per_clip = torch.tensor([correlation(a, b) for a, b in zip(seen, mesh)])
+    per_clip = per_clip[per_clip.isfinite()] # a still has none
     seen, mesh, logit, shut = map(torch.cat, (seen, mesh, logit, shut))
     return dict(iris_correlation=correlation(seen, mesh),
-                iris_correlation_median_clip=torch.tensor(per_clip).median().item(),
-                iris_same_sign=sum(v > 0 for v in per_clip)/len(per_clip),
+                iris_correlation_median_clip=per_clip.median().item(),
+                iris_same_sign=(per_clip > 0).float().mean().item(),
                 blink_auc=auc(logit[shut], logit[~shut]), shut_eyes=int(shut.sum()), frames=len(shut))
 
 # %% ../../nbs/labels/03_gaze.ipynb #ca39874b

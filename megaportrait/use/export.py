@@ -21,7 +21,7 @@ from ..mega.student import Student
 from ..nets.warp import warp_portable
 from .int8 import save_int8
 from .landmark_path import fold_source, LandmarkPath, translations
-from .puppet import open_animator, Puppet, wants_landmarks
+from .puppet import carries, few_shot, open_animator, Puppet
 from .source import lazy_tracker, open_driver, open_source, to_tensor
 
 # %% ../../nbs/use/05_export.ipynb #35348c68
@@ -77,9 +77,8 @@ def trace(
     path:nn.Module, # with `example`
 ) -> ExportedProgram:
     "Trace the path as a graph of operators, without 3-D samplers"
-    if isinstance(path, LandmarkPath):
-        with torch.no_grad(): return torch.export.export(fold_source(path), path.example())
-    with torch.no_grad(): program = torch.export.export(path.eval(), path.example())
+    net = fold_source(path) if isinstance(path, LandmarkPath) else path.eval()
+    with torch.no_grad(): program = torch.export.export(net, path.example())
     return program.run_decompositions({torch.ops.aten.grid_sampler_3d.default: _portable})
 
 # %% ../../nbs/use/05_export.ipynb #466809f0
@@ -128,6 +127,9 @@ def export(
     "Write the avatar of a portrait as one file"
     _check_name(out := check_writable(out, source))
     net = open_animator(model, 'cpu')
+    if few_shot(net):
+        raise ValueError(f'{model} draws the landmarks of every frame, which an exported file cannot; '
+                         'give carrier, or a model that is driven by crops')
     if int8 and (net.needs_photo or out.suffix.lower() != '.onnx'):
         raise ValueError('int8 needs a student and an .onnx file: leave int8 out, or give both')
     if not net.needs_photo:
@@ -135,8 +137,8 @@ def export(
         if int8: _shrink(out, net.in_size, int8)
         return out
     with ExitStack() as stack:
-        puppet = Puppet(net, open_source(source, lazy_tracker(stack), face, landmarks=wants_landmarks(net)))
-    return save_path((LandmarkPath if wants_landmarks(net) else DrivePath)(net, puppet.avatar), out)
+        puppet = Puppet(net, open_source(source, lazy_tracker(stack), face, landmarks=carries(net)))
+    return save_path((LandmarkPath if carries(net) else DrivePath)(net, puppet.avatar), out)
 
 def _parser():
     p = argparse.ArgumentParser('megaportrait export', description='Write the avatar of a portrait as one file, '

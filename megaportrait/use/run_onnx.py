@@ -35,8 +35,8 @@ class OnnxAvatar:
         if not {'inputs', 'size', 'comment'} <= set(about):
             raise ValueError(f'{path} is an ONNX file, but not of megaportrait export; export the avatar again')
         self.inputs, self.in_size, self.note = about['inputs'].split(','), int(about['size']), about['comment']
-        self.shapes = {o.name: o.shape for o in self.session.get_inputs()}
-        self.seen, self.count = deque(maxlen=64), 0 # landmarks of every fourth frame
+        self.many = dict((o.name, o.shape[0]) for o in self.session.get_inputs()).get('seen_d')
+        self.seen, self.count = deque(maxlen=self.many), 0 # landmarks of every fourth frame, as `Watched` keeps them
         self.out_size = self.session.get_outputs()[0].shape[-1]
         self.still = np.zeros((self.in_size,)*2 + (3,), np.uint8) # it has no photo to show before there is a frame
 
@@ -47,21 +47,26 @@ class OnnxAvatar:
         seen:np.ndarray|None = None, # (T, 478, 3) of other frames, from which rest is known; None: those gone by
     ) -> np.ndarray: # (S', S', 3) uint8
         "The avatar with the motion of a frame"
-        way = Image.BOX if len(frame) > self.in_size else Image.BICUBIC
-        x = np.asarray(Image.fromarray(frame).resize((self.in_size,)*2, way), np.float32)
-        feed = dict(x_d=x.transpose(2, 0, 1)[None]/np.float32(255))
+        feed = {}
+        if 'x_d' in self.inputs: feed['x_d'] = self._look(frame)
         if 'pose_d' in self.inputs: feed['pose_d'] = np.asarray(pose, np.float32)[None]
         if 'marks_d' in self.inputs: feed |= self._follow(marks, seen)
-        y = self.session.run(None, {k: feed[k] for k in self.inputs})[0][0]
+        y = self.session.run(None, feed)[0][0]
         return np.ascontiguousarray((y.clip(0, 1)*255).round().astype(np.uint8).transpose(1, 2, 0))
+
+    def _look(self, frame):
+        way = Image.BOX if len(frame) > self.in_size else Image.BICUBIC
+        x = np.asarray(Image.fromarray(frame).resize((self.in_size,)*2, way), np.float32)
+        return x.transpose(2, 0, 1)[None]/np.float32(255)
 
     def _follow(self, marks, seen):
         "Landmarks of this frame, and of frames that tell what the driver is like at rest, evenly chosen"
-        if self.count % 4 == 0: self.seen.append(marks)
-        self.count += 1
-        seen, n = np.asarray(self.seen if seen is None else seen, np.float32), self.shapes['seen_d'][0]
-        evenly = np.linspace(0, len(seen) - 1, n).round().astype(int)
-        return dict(marks_d=np.asarray(marks, np.float32)[None], seen_d=seen[evenly])
+        if seen is None:
+            if self.count % 4 == 0: self.seen.append(marks)
+            self.count += 1
+            seen = self.seen
+        evenly = np.linspace(0, len(seen) - 1, self.many).round().astype(int)
+        return dict(marks_d=np.asarray(marks, np.float32)[None], seen_d=np.asarray(seen, np.float32)[evenly])
 
 # %% ../../nbs/use/06_run_onnx.ipynb #bd55d914
 def _read_array(path, n):
@@ -85,8 +90,8 @@ def _read_clip(
     if not frames:
         raise FileNotFoundError(f'{folder} has no frames/*.jpg or *.png; give a clip folder of megaportrait prepare')
     known = {k: _read_array(folder/f'{k}.npy', len(frames)) for o, k in _FILES.items() if o in inputs}
-    marks = known.get('landmarks', np.zeros((1, 478, 3)))
-    if marks.shape[1:] != (478, 3) or not np.isfinite(marks).all():
+    marks = known.get('landmarks')
+    if marks is not None and (marks.shape[1:] != (478, 3) or not np.isfinite(marks).all()):
         raise ValueError(f'{folder}/landmarks.npy does not hold all 478 points of every frame; prepare the clip again')
     meta = folder/'meta.json'
     return frames, known, float(json.loads(meta.read_text()).get('fps', 25)) if meta.is_file() else 25.
