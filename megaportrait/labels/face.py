@@ -111,15 +111,15 @@ def _verify(
     e:Tensor, # (N, 128)
     who:Sequence, # N names
 ) -> dict:
-    "Same person or not, over all pairs of pictures; and how often the nearest other picture shows the same person"
+    "Same person or not, over all pairs of pictures; and how often the nearest other picture shows the same person, where there is one that does"
     names = {k: i for i, k in enumerate(dict.fromkeys(who))}
     who, cos = torch.tensor([names[k] for k in who]), e @ e.T
     i, j = torch.triu_indices(len(e), len(e), 1)
     same = who[i] == who[j]
-    near = cos.clone().fill_diagonal_(-2).argmax(1)
+    near, several = cos.clone().fill_diagonal_(-2).argmax(1), who.bincount()[who] > 1
     return dict(auc=auc(cos[i, j][same], cos[i, j][~same]), same_cos=cos[i, j][same].mean().item(),
                 other_cos=cos[i, j][~same].mean().item(),
-                nearest_is_same=(who[near] == who).float().mean().item(), people=len(names), pictures=len(e))
+                nearest_is_same=(who[near] == who)[several].float().mean().item(), people=len(names), pictures=len(e))
 
 # %% ../../nbs/labels/02_face.ipynb #db9105c8
 def _measure_face(

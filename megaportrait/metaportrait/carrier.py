@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn, Tensor
 from ..measure.metrics import see_faces
+from ..mega.carry import CarriedFrame
 from .config import PortraitCfg
 from ..nets.warp import carry
 from .openings import paint_mouth, prior_flow
@@ -85,7 +86,7 @@ class Carrier(nn.Module):
         "Paint the source with these landmarks"
         a = avatar.expand(len(pose_d))
         if marks_d is None: marks_d = self.single(a, _tracked(x_d, 'marks_d'), pose_d)
-        return self.paint(a, marks_d, pose_d)
+        return self.frame(a, marks_d, pose_d).x
 
     def single(self, a:Portrait, marks:Tensor, pose:Tensor) -> Tensor:
         "Compute landmarks of sources driven by single frames"
@@ -96,10 +97,11 @@ class Carrier(nn.Module):
         "Compute what landmarks determine: flow (B, S, S, 2), bare (B, 1, S, S)"
         return prior_flow(a.marks, marks_d, a.pose, pose_d, self.in_size, 0, self.points)
 
-    def paint(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> Tensor: # (B, 3, S, S)
-        "Paint the picture: here, from the prior alone"
+    def frame(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> CarriedFrame:
+        "Paint the picture, and keep where it came from: here, from the prior alone"
         flow, bare = self.prior(a, marks_d, pose_d)
-        return paint_mouth(carry(a.x, flow), bare, marks_d, self.dark)
+        moved = carry(a.x, flow)
+        return CarriedFrame(paint_mouth(moved, bare, marks_d, self.dark), flow, moved, 1 - bare)
 
     def fold(self) -> 'Carrier':
         "Return the model for inference, unchanged"

@@ -6,6 +6,7 @@
 __all__ = ['Modulated', 'halve', 'Carried', 'FlowNet']
 
 # %% ../../nbs/metaportrait/05_flow2d.ipynb #15ae8d66
+import math
 from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
@@ -82,10 +83,12 @@ def _free(
     reach:float = .08, # crop units
 ) -> Tensor: # (B, S, S, 1) in [0, 1]
     "Where a flow may differ from the landmarks': not near those that face the viewer"
-    p, seen = identity_grid((1, size, size), marks.device)[0, 0, ..., :2].reshape(1, -1, 2), facing(marks) > .1
-    d2 = torch.cdist(p.expand(len(marks), -1, -1).to(marks), marks[:, :468, :2]).square()
-    near = torch.exp(-d2/reach**2)*seen[:, None]
-    return (1 - near.amax(-1)).view(-1, size, size, 1)
+    half, seen = size//2, facing(marks) > .1 # so wide a bell needs no finer grid
+    p = identity_grid((1, half, half), marks.device)[0, 0, ..., :2].reshape(1, -1, 2)
+    d = torch.cdist(p.expand(len(marks), -1, -1).to(marks), marks[:, :468, :2])
+    near = d.masked_fill(~seen[:, None], math.inf).amin(-1)
+    free = (1 - torch.exp(-(near/reach)**2)).view(-1, 1, half, half)
+    return F.interpolate(free, (size, size), mode='bilinear', align_corners=False).movedim(1, -1)
 
 class FlowNet(nn.Module):
     "Residual flow and occlusion"

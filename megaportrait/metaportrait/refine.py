@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from ..core.shipped import open_model
+from ..mega.carry import CarriedFrame
 from ..losses.perceptual import FaceNet, load_face_net
 from .carrier import Carrier, Portrait
 from .config import PortraitCfg
@@ -92,8 +93,9 @@ class MetaPortrait(Carrier):
         image = (plain + painted).clamp(0, 1)
         return dict(image=image, carried=c, painted=painted, share=share, bare=bare, prior=prior)
 
-    def paint(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> Tensor:
-        return self(a.x, a.marks, marks_d, a.pose, pose_d)['image']
+    def frame(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> CarriedFrame:
+        o = self(a.x, a.marks, marks_d, a.pose, pose_d)
+        return CarriedFrame(o['image'], o['carried'].flow, o['carried'].image, (1 - o['share'])*(1 - o['bare']))
 
 def load_portrait(
     name, # a folder, or the name of weights that the repository ships

@@ -12,10 +12,12 @@ from pathlib import Path
 from PIL import Image
 from ..core.files import atomic_write, data_dir, load_json, project_root
 from .edit import as_edit, Edit
+from .edit_landmarks import open_editable
 from .flow import look_along, Pair, PARTS, WAYS
 from .flow_pictures import Show, Turntable
 from .flow_sheet import draw_sheet, paste_panels, shown_field, truth_panels
-from .puppet import open_base
+from .landmark_sheet import draw_landmark_sheet, LandmarkPair, look_along_landmarks
+from .puppet import wants_landmarks
 from .source import lazy_tracker, open_source
 from .widgets import edit_slider, few_threads, float_slider, POSE_FIELDS, jpeg, SOMEBODY
 
@@ -38,7 +40,7 @@ def _models():
     "Models with a flow: those that the repository ships, and runs"
     def flows(pattern):
         found = sorted(project_root().glob(pattern))
-        return [p.parent for p in found if load_json(p).get('stage') in ('base', 'hr')]
+        return [p.parent for p in found if load_json(p).get('stage') in ('base', 'hr', 'metaportrait')]
     shipped, runs = flows('data/weights/*/config.json'), flows('runs/*/config.json')
     return [p.name for p in shipped] + [os.path.relpath(p) for p in runs]
 
@@ -53,6 +55,21 @@ def _names(model, source, source_frame, driver, driver_frame):
                 source=box('source', source, people), source_frame=number(source_frame),
                 driver=box('driver', driver, people), driver_frame=number(driver_frame))
 
+# %% ../../nbs/use/15_flow_explorer.ipynb #ec5501fb
+class _Volume:
+    "What there is to see of a base: its warps"
+    idle = () # controls that change nothing
+    def __init__(self, model, source, driver): self.pair = Pair(model, source, driver)
+    def look(self, edit, show): return look_along(self.pair, edit, show.way, show.part)
+    def draw(self, view, show, true): return draw_sheet(self.pair, view, show, true)
+
+class _Landmarks:
+    "What there is to see of a model that is driven by landmarks: one flow in the picture"
+    idle = 'way', 'part', 'slice', 'offsets', 'turn', 'tilt', 'arrows'
+    def __init__(self, model, source, driver): self.pair = LandmarkPair(model, source, driver)
+    def look(self, edit, _): return look_along_landmarks(self.pair, edit)
+    def draw(self, view, _, true): return draw_landmark_sheet(self.pair, view, true)
+
 # %% ../../nbs/use/15_flow_explorer.ipynb #4637195a
 class Explorer:
     "Sliders, and the picture of what they say; shows itself at the end of a cell"
@@ -65,7 +82,7 @@ class Explorer:
         back = W.Button(description="driver's pose")
         self.mouse = W.Checkbox(False, description='turn the field by the mouse')
         self.table, self.beside = None, W.VBox() # the field, and where it stands
-        self.pair, self.quiet, self.seen = None, False, None # the last edit, and the panels of its truth
+        self.seer, self.quiet, self.seen = None, False, None # the last edit, and the panels of its truth
         columns = [*self.names.values(), back], [*self.head.values()], [*self.show.values(), self.mouse]
         shown = W.HBox([self.picture, self.beside], layout=W.Layout(flex_flow='row wrap'))
         self.box = W.VBox([W.HBox([W.VBox(o) for o in columns]), self.message, shown])
@@ -94,40 +111,50 @@ class Explorer:
         n = {k: o.value for k, o in self.names.items()}
         self.message.value = 'reading …'
         try:
-            model = open_base(n['model'])
+            model = open_editable(n['model'])
+            flat = wants_landmarks(model)
             with ExitStack() as stack:
                 tracker = lazy_tracker(stack)
-                source, driver = (open_source(n[k], tracker, frame=n[f'{k}_frame']) for k in ('source', 'driver'))
-            self.pair, self.seen = Pair(model, source, driver), None
+                source, driver = (open_source(n[k], tracker, frame=n[f'{k}_frame'], landmarks=flat) for k in ('source', 'driver'))
+            self.seer, self.seen = (_Landmarks if flat else _Volume)(model, source, driver), None
         except (ValueError, OSError, ImportError) as e: self.tell(e)
         else:
             self.message.value = ''
-            self.show['slice'].max = model.cfg.vol_depth - 1
+            self.offer(model)
             self.follow()
+
+    def offer(self, model):
+        "Show the controls that change something"
+        idle = self.seer.idle
+        for k, o in self.show.items(): o.layout.display = 'none' if k in idle else ''
+        self.mouse.layout.display = 'none' if idle else ''
+        if idle: self.mouse.value = False
+        else: self.show['slice'].max = model.cfg.vol_depth - 1
 
     def follow(self, _=None):
         "Put the sliders to the driver's pose"
-        if self.pair is None: return
-        edit, self.quiet = as_edit(self.pair.driver.pose, self.head['strength'].value), True
+        if self.seer is None: return
+        edit, self.quiet = as_edit(self.seer.pair.driver.pose, self.head['strength'].value), True
         for k, o in self.head.items(): o.value = round(getattr(edit, k)/o.step)*o.step
         self.quiet = False
         self.draw()
 
     def draw(self, _=None):
         "Show what the sliders say"
-        if self.quiet or self.pair is None: return
+        if self.quiet or self.seer is None: return
         edit, show = (kind(**{k: o.value for k, o in d.items()}) for kind, d in ((Edit, self.head), (Show, self.show)))
-        with few_threads(self.pair.model.in_size):
-            view = look_along(self.pair, edit, show.way, show.part)
+        pair = self.seer.pair
+        with few_threads(pair.model.in_size):
+            view = self.seer.look(edit, show)
             if self.seen and self.seen[0] != edit and self.seen[1][2]:
                 self.put(view, show) # at once, still with the truth of the last edit
             if self.table: self.table.put(shown_field(view, show), show)
-            self.seen = edit, truth_panels(self.pair, edit, view, show.truth)
+            self.seen = edit, truth_panels(pair, edit, view, show.truth)
             self.put(view, show)
 
     def put(self, view, show):
         "Send a picture to the browser"
-        self.picture.value = jpeg(draw_sheet(self.pair, view, show, self.seen[1]))
+        self.picture.value = jpeg(self.seer.draw(view, show, self.seen[1]))
 
     def save(self,
         path:str|Path, # .jpg
