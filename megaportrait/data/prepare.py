@@ -32,7 +32,8 @@ from .tars import pack_clips, part_of
 # %% ../../nbs/data/09_prepare.ipynb #8423e51b
 class _Pictures:
     "Pictures as a video of 25 frames a second, without those that cannot be read"
-    def __init__(self, paths, start=0., end=math.inf): self.paths, self.start, self.end, self.ends = paths, start, end, ''
+    def __init__(self, paths, start=0., end=math.inf):
+        self.paths, self.start, self.end, self.ends = paths, start, end, ''
     def timed(self):
         first, self.ends = None, ''
         for i, p in enumerate(self.paths):
