@@ -33,11 +33,13 @@ def _running_mean(
     y, # (N,) values
     k:int, # how many of the latest values are averaged; fewer at the beginning
 ) -> np.ndarray: # (N,)
-    "The mean of the last `k` values at each place"
-    c = np.cumsum(np.r_[0., np.asarray(y, dtype=float)])
-    i = np.arange(1, len(c))
+    "The mean of the finite ones among the last `k` values at each place; NaN where there is none"
+    y = np.asarray(y, dtype=float)
+    total, count = (np.cumsum(np.r_[0., o]) for o in (np.where(np.isfinite(y), y, 0.), np.isfinite(y)))
+    i = np.arange(1, len(total))
     j = np.maximum(i-k, 0)
-    return (c[i]-c[j])/(i-j)
+    n = count[i]-count[j]
+    return np.where(n > 0, total[i]-total[j], np.nan)/np.maximum(n, 1)
 
 # %% ../../nbs/core/05_curves.ipynb #95002aa3
 def show_curves(

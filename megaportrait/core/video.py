@@ -29,7 +29,7 @@ def _passing(e):
     return type(e) is MemoryError or getattr(e, 'errno', 0) in (errno.EACCES, errno.EMFILE, errno.ENFILE)
 
 def _refused(path, e):
-    "What a reader's exception says of a video; of the system only what is not its own"
+    "The error that a reader's exception becomes; one of the system stays as it is"
     if _passing(e) or isinstance(e, Unreadable): return e
     return Unreadable(f'{path}: not a readable video ({said(e)}); convert it to mp4, or get it again')
 

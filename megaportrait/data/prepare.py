@@ -6,7 +6,7 @@
 __all__ = ['prepare', 'main']
 
 # %% ../../nbs/data/09_prepare.ipynb #8fff68b4
-import argparse, os, shutil, tempfile
+import argparse, math, os, shutil, tempfile
 from collections import Counter
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
@@ -31,23 +31,24 @@ from .tars import pack_clips, part_of
 
 # %% ../../nbs/data/09_prepare.ipynb #8423e51b
 class _Pictures:
-    "Pictures as a video of 25 frames a second; one that cannot be read ends it"
-    def __init__(self, paths): self.paths, self.ends = paths, ''
+    "Pictures as a video of 25 frames a second, without those that cannot be read"
+    def __init__(self, paths, start=0., end=math.inf):
+        self.paths, self.start, self.end, self.ends = paths, start, end, ''
     def timed(self):
-        first = None
+        first, self.ends = None, ''
         for i, p in enumerate(self.paths):
+            if not self.start <= i/25 < self.end: continue
             try: x = read_photo(p)
             except Unreadable as e:
-                if first is None: raise
-                self.ends = str(e)
-                return
+                self.ends = self.ends or str(e)
+                continue
             first = first or x.shape
             yield i/25, fitted(x, first)
 
 def _source(take):
     "What gives the frames of a take"
     if take.photo: return _Pictures([take.path])
-    if take.path.is_dir(): return _Pictures([take.path/n for n in _pictures(take.path)])
+    if take.path.is_dir(): return _Pictures([take.path/n for n in _pictures(take.path)], take.start, take.end)
     return read_video(take.path)
 
 def _frames(source, take, max_fps):
@@ -88,8 +89,8 @@ def _look_through(
     except Unreadable as e:
         raise Dropped('unreadable', str(e)) from e
     if not rows:
-        raise Dropped('unreadable',
-                      f'{take.path}: has no frames' + (f' between {take.start} and {take.end} s' if take.start else ''))
+        between = f' between {take.start} and {take.end} s' if take.start else ''
+        raise Dropped('unreadable', source.ends or f'{take.path}: has no frames{between}')
     return {k: np.stack([r[k] for r in rows]) for k in rows[0]} | dict(end=source.ends)
 
 # %% ../../nbs/data/09_prepare.ipynb #97a24776
@@ -153,7 +154,7 @@ class _PrepareReport:
     there:int # clips that were there before
     dropped:dict # clip -> (reason, sentence)
     frames:Counter # kept and dropped frames by reason
-    ends:dict # clip -> what its file lacks at the end
+    ends:dict # clip -> what its file lacks
 
     def __str__(self):
         n = Counter(r for r, _ in self.dropped.values())

@@ -6,7 +6,7 @@
 __all__ = ['pack_clips', 'part_of']
 
 # %% ../../nbs/data/09b_tars.ipynb #e8e3c382
-import json, shutil, tarfile
+import hashlib, json, os, shutil, tarfile
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
@@ -69,7 +69,7 @@ def _pack_one(tar, clips):
 
 # %% ../../nbs/data/09b_tars.ipynb #e9ee9b9a
 def part_of(
-    takes:list, # what is to be prepared
+    takes:list, # of what is to be prepared, each with a `name`
     out:str|Path, # folder of the whole set
     shard:str, # 'K/N', K from 0; empty: all
 ) -> tuple[list, Path]: # of both, what is this job's
@@ -78,4 +78,5 @@ def part_of(
     k, _, n = shard.partition('/')
     if not (k.isdecimal() and n.isdecimal() and int(k) < int(n)):
         raise ValueError(f"shard '{shard}' is not K/N with K from 0 to N - 1, such as 3/64")
-    return takes[int(k)::int(n)], Path(out)/f'part-{int(k):03d}-of-{int(n):03d}'
+    mine = [t for t in takes if int(hashlib.sha1(os.fsencode(t.name)).hexdigest(), 16) % int(n) == int(k)]
+    return mine, Path(out)/f'part-{int(k):03d}-of-{int(n):03d}'

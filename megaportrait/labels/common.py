@@ -84,8 +84,9 @@ class _Together(ClipSet):
     ):
         if not 0 < share < 1: raise ValueError(f'share={share}: give a number between 0 and 1')
         self.root, self.split = clips.root, clips.split
-        n = max(1, round(share/(1-share)*len(shards.identities)/len(clips.identities)))
-        self.clips = [*shards.clips, *(_Again(c, f'{k} {c.identity}') for k in range(n) for c in clips)]
+        n = share/(1-share)*len(shards.identities)/len(clips.identities)
+        self.clips = [_Again(c, f'{kind} {k} {c.identity}') for kind, some, times in
+                      (('drawn', shards, 1/n), ('real', clips, n)) for k in range(max(1, round(times))) for c in some]
 
 def _with_clips(
     shards:ClipSet,

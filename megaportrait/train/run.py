@@ -149,9 +149,11 @@ def _parser() -> argparse.ArgumentParser:
     "The flags of `megaportrait train`"
     p = argparse.ArgumentParser('megaportrait train', description='Train a stage; start it with torchrun to use '
                                                                   'several GPUs.',
-                                epilog='Example: megaportrait train base --preset tiny --run runs/base')
+                                epilog='Example: megaportrait train base --preset tiny --run runs/base; larger, for '
+                                       'photographs: megaportrait train base --preset compact --run runs/compact')
     p.add_argument('stage', choices=[*STAGES, 'all'], help='what to train; all: the stages of MegaPortraits in a row')
-    p.add_argument('--preset', default='', help='preset, such as tiny, small, base256, base512; default: the smallest')
+    p.add_argument('--preset', default='', help='preset, such as tiny, compact, small, base256, base512; default: the '
+                                                'smallest')
     p.add_argument('--data', default='', help='prepared folder (see megaportrait prepare); default: synthetic people')
     p.add_argument('--stills', default='', help='sharp pictures for stage hr: a prepared folder of twice the size, or '
                                                 'photographs; default: --data')

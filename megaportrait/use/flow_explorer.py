@@ -18,7 +18,7 @@ from .flow_pictures import Show, Turntable
 from .flow_sheet import draw_sheet, paste_panels, shown_field, truth_panels
 from .landmark_sheet import draw_landmark_sheet, LandmarkPair, look_along_landmarks
 from .puppet import wants_landmarks
-from .source import lazy_tracker, open_source
+from .source import last_frame, lazy_tracker, open_source
 from .widgets import edit_slider, few_threads, float_slider, POSE_FIELDS, jpeg, SOMEBODY
 
 # %% ../../nbs/use/15_flow_explorer.ipynb #44eb7a9d
@@ -44,13 +44,15 @@ def _models():
     shipped, runs = flows('data/weights/*/config.json'), flows('runs/*/config.json')
     return [p.name for p in shipped] + [os.path.relpath(p) for p in runs]
 
+_MOST = 10**6 # frames of a video, whose length is not known before it is read
+
 def _names(model, source, source_frame, driver, driver_frame):
     "The controls that say what is opened"
     import ipywidgets as W
     people = [*SOMEBODY, *(os.path.relpath(p) for p in sorted(data_dir().glob('synthetic/eval/*'))[:4])]
     hint = dict(continuous_update=False, placeholder='person NAME, or a file')
     box = lambda k, v, o: W.Combobox(value=str(v), options=o, description=k, **hint)
-    number = lambda v: W.BoundedIntText(v, min=0, max=10**6, description='frame')
+    number = lambda v: W.BoundedIntText(v, min=0, max=_MOST, description='frame')
     return dict(model=box('model', model, _models()),
                 source=box('source', source, people), source_frame=number(source_frame),
                 driver=box('driver', driver, people), driver_frame=number(driver_frame))
@@ -108,15 +110,17 @@ class Explorer:
 
     def open(self, _=None):
         "Read model and portraits, and show them, or say why not"
-        n = {k: o.value for k, o in self.names.items()}
+        if self.quiet: return
         self.message.value = 'reading …'
         try:
+            self.fit()
+            n = {k: o.value for k, o in self.names.items()}
             model = open_editable(n['model'])
             flat = wants_landmarks(model)
             with ExitStack() as stack:
                 tracker = lazy_tracker(stack)
-                source, driver = (open_source(n[k], tracker, frame=n[f'{k}_frame'], landmarks=flat) for k in ('source', 'driver'))
-            self.seer, self.seen = (_Landmarks if flat else _Volume)(model, source, driver), None
+                pair = [open_source(n[k], tracker, frame=n[f'{k}_frame'], landmarks=flat) for k in ('source', 'driver')]
+            self.seer, self.seen = (_Landmarks if flat else _Volume)(model, *pair), None
         except (ValueError, OSError, ImportError) as e: self.tell(e)
         else:
             self.message.value = ''
@@ -130,6 +134,15 @@ class Explorer:
         self.mouse.layout.display = 'none' if idle else ''
         if idle: self.mouse.value = False
         else: self.show['slice'].max = model.cfg.vol_depth - 1
+
+    def fit(self):
+        "Keep the numbers of frames within clips"
+        self.quiet = True
+        try:
+            for k in ('source', 'driver'):
+                most = last_frame(self.names[k].value)
+                self.names[f'{k}_frame'].max = _MOST if most is None else most
+        finally: self.quiet = False
 
     def follow(self, _=None):
         "Put the sliders to the driver's pose"

@@ -49,7 +49,7 @@ def checker_panel(
     g = F.interpolate(grid.movedim(-1, 0)[None], (SIDE, SIDE), mode='bilinear', align_corners=False)[0].movedim(0, -1)
     return picture_panel(checker(g))
 
-def _reach(v): # (..., 2) -> a power of two that nearly all are shorter than
+def _reach(v): # (..., 2) -> the power of two nearest to the length that 5 % exceed, 1/16 or more
     return 2.**round(math.log2(max(.0625, v.norm(dim=-1).quantile(.95).item())))
 
 def _coloured(

@@ -158,7 +158,7 @@ def _learn(
     bs:int,
     progress:bool,
     **until, # steps, lr, seconds
-) -> State: # afterwards, its average that of the way
+) -> State: # afterwards, with the moving average in `ema`
     "Go on with one person"
     task = of_person(stage.pairs(st, stage.open(clips)), 0, bs)
     with tqdm(desc='personalising', unit=' steps', disable=not progress) as bar:

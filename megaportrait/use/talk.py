@@ -102,11 +102,14 @@ def _refuse(name, **given):
     "Options that this way of talking does not have"
     if bad := [k for k, v in given.items() if v is not None]: raise ValueError(f'{name} has no {bad[0]}: leave it out')
 
+def _check_wish(gaze, mood, head):
+    "Refuse numbers that no talker knows, before anything is read"
+    for name, v, low in (*(('gaze', o, -1) for o in gaze or ()), ('mood', mood, -1), ('head', head, 0)):
+        if v is not None and not low <= v <= 1: raise ValueError(f'{name}={v}: give a number from {low} to 1')
+
 def _carried(model, photo, tracker, face, device, sound, talker, gaze, mood, head, seed, guide, bs):
     "Rate, number and iterator of frames that a talker moves the photograph to"
     gaze, mood, head = gaze or (0., 0.), mood or 0., 1. if head is None else head
-    for name, v, low in (('gaze', gaze[0], -1), ('gaze', gaze[1], -1), ('mood', mood, -1), ('head', head, 0)):
-        if not low <= v <= 1: raise ValueError(f'{name}={v}: give a number from {low} to 1')
     net, wish = load_talker(talker or 'talker'), condition(gaze_x=gaze[0], gaze_y=gaze[1], mood=mood)
     x = motion_of(net, sound, wish, seed=seed, guide=.25 if guide is None else guide)
     puppet = open_puppet(photo, model, tracker, face, device)
@@ -147,6 +150,7 @@ def talk(
     progress:bool = True,     # show a bar
 ) -> dict: # out, frames, seconds, fps
     "Make a portrait speak"
+    _check_wish(gaze, mood, head)
     out = check_out(out, photo, *([speech] if speech else []))
     with tempfile.TemporaryDirectory() as tmp, ExitStack() as stack:
         stack.enter_context(claimed(out))

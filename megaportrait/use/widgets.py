@@ -123,7 +123,8 @@ def keep_upload(
     if item['size'] > _LARGEST*1e6:
         raise ValueError(f"{name} has {item['size']/1e6:.0f} MB, but at most {_LARGEST} pass through a browser; "
                          'type its path instead')
-    if not name or not data: raise ValueError(f'{name or "the file"} is empty; choose another')
+    if name in ('', '..'): raise ValueError(f"'{item['name']}' is not the name of a file; rename it")
+    if not data: raise ValueError(f'{name} is empty; choose another')
     if item['type'] and not item['type'].startswith(f'{kind}/'):
         raise ValueError(f"{name} is of type {item['type']}; choose {_KINDS[kind]}")
     path = Path(folder)/name

@@ -95,7 +95,7 @@ class VasaStage(Stage):
             g = step_generator(st.seed, step*st.world + st.rank)
             draw = lambda k: int(torch.randint(k, (1,), generator=g))
             some = [takes[draw(len(takes))] for _ in range(n)]
-            at = [max(0, draw(len(t.x) - cfg.window + cfg.past) - cfg.past) for t in some]
+            at = [max(0, draw(len(t.x) - cfg.window + cfg.past + 1) - cfg.past) for t in some]
             cuts = [_cut(t, i, cfg.past, cfg.window) for t, i in zip(some, at)]
             mel, x, past, wish, follows = zip(*cuts)
             yield {k: torch.stack(v).to(st.device) for k, v in dict(mel=mel, x=x, past=past, wish=wish).items()} \
