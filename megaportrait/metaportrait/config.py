@@ -21,6 +21,8 @@ class PortraitCfg(PairCfg):
     refine_widths:tuple = (64, 128, 256, 512)  # of source pyramid and refinement, a halving between
     prior_n:int = 0                     # side of the grid of the landmark flow; 0: size/4, at least 32
     prior_points:int = 468              # landmarks that it passes through
+    prior:bool = True                   # whether the flow begins with that of the landmarks
+    identity:bool = True                # whether the refining network is told who the source is
     # losses
     w_pixel:float = 0.                  # L1 on a Laplacian pyramid, output against driver
     w_warp:float = 1.                   # the same of what was only carried

@@ -94,7 +94,7 @@ class FlowNet(nn.Module):
     "Residual flow and occlusion"
     def __init__(self, cfg:PortraitCfg):
         super().__init__()
-        w, g = cfg.flow_widths, cfg.groups
+        w, g, self.bound = cfg.flow_widths, cfg.groups, cfg.prior
         self.stem = conv(2, 17, w[0])
         self.down = nn.ModuleList([halve(a, b, g) for a, b in zip(w, w[1:])])
         self.code = nn.Linear(w[-1], cfg.z_dim)
@@ -118,7 +118,7 @@ class FlowNet(nn.Module):
             skips.append(h)
             h = block(h)
         z = F.normalize(self.code(h.mean((2, 3))), dim=1)
-        idle, free = len(self.up) - 2, _free(marks_d, S)
+        idle, free = len(self.up) - 2, _free(marks_d, S) if self.bound else 1.
         flow, heads, sizes = prior, [None]*idle + [self.coarse, self.fine], [0.]*idle + [.2, .05]
         for block, head, size in zip(self.up, heads, sizes):
             h = block(torch.cat([resample(h, (2, 2)), skips.pop()], 1), z)

@@ -75,6 +75,7 @@ class MetaPortrait(Carrier):
         self.cfg, self.flow, self.refine = cfg, FlowNet(cfg), _Refiner(cfg)
 
     def prior(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> tuple[Tensor, Tensor]:
+        if not self.cfg.prior: return a.x.new_zeros(len(a), *a.x.shape[2:], 2), a.x.new_zeros(len(a), 1, *a.x.shape[2:])
         return prior_flow(a.marks, marks_d, a.pose, pose_d, self.in_size, self.cfg.prior_n, self.points)
 
     def forward(self,
@@ -87,7 +88,8 @@ class MetaPortrait(Carrier):
     ) -> dict: # image (B, 3, S, S), carried, painted (B, 3, S, S), share (B, 1, S, S), bare, prior
         prior, bare = self.prior(Portrait(x_s, pose_s, marks_s), marks_d, pose_d)
         c = self.flow(x_s, marks_s, marks_d, prior, bare)
-        paint, share = self.refine(x_s, c, bare, face_vector(x_s, pose_s) if who is None else who)
+        who = face_vector(x_s, pose_s) if who is None else who
+        paint, share = self.refine(x_s, c, bare, who*self.cfg.identity)
         plain = paint_mouth(c.image, bare, marks_d, self.dark) # as of the untrained animator
         painted = share*paint
         image = (plain + painted).clamp(0, 1)
