@@ -46,7 +46,7 @@ def open_video(
     "Open a video file that has a picture"
     path = check_there(path)
     try: f = av.open(os.path.abspath(path), metadata_errors='replace', options=dict(protocol_whitelist='file'))
-    except Exception as e: raise _refused(path, e) from e
+    except (av.FFmpegError, OSError, ValueError) as e: raise _refused(path, e) from e
     if picture_stream(f): return f
     kinds = {bool(int(s.disposition) & _COVER): s for s in f.streams.video}
     f.close()

@@ -6,7 +6,7 @@
 __all__ = ['DrivePath', 'StudentPath', 'trace', 'save_path', 'export', 'main']
 
 # %% ../../nbs/use/05_export.ipynb #8cf4241c
-import argparse
+import argparse, sys
 from contextlib import ExitStack
 from dataclasses import fields
 from importlib.util import find_spec
@@ -157,4 +157,6 @@ def main(
     args:list|None = None, # command line, default the real one
 ):
     "Entry of `megaportrait export`"
-    print(export(**vars(_parser().parse_args(args))))
+    a = _parser().parse_args(args)
+    print(f'{a.out}: tracing and writing can take minutes', file=sys.stderr)
+    print(export(**vars(a)))

@@ -85,6 +85,7 @@ class Explorer:
         self.mouse = W.Checkbox(False, description='turn the field by the mouse')
         self.table, self.beside = None, W.VBox() # the field, and where it stands
         self.seer, self.quiet, self.seen = None, False, None # the last edit, and the panels of its truth
+        self.shown = [] # source and driver, and their frames
         columns = [*self.names.values(), back], [*self.head.values()], [*self.show.values(), self.mouse]
         shown = W.HBox([self.picture, self.beside], layout=W.Layout(flex_flow='row wrap'))
         self.box = W.VBox([W.HBox([W.VBox(o) for o in columns]), self.message, shown])
@@ -125,7 +126,10 @@ class Explorer:
         else:
             self.message.value = ''
             self.offer(model)
-            self.follow()
+            shown = [n[k] for k in n if k != 'model']
+            if shown != self.shown: self.follow() # other people
+            else: self.draw()
+            self.shown = shown
 
     def offer(self, model):
         "Show the controls that change something"
@@ -174,6 +178,7 @@ class Explorer:
         quality:int=60, # 1 to 95
     ):
         "Keep the picture"
+        if Path(path).suffix.lower() not in ('.jpg', '.jpeg'): raise ValueError(f'{path}: the picture is kept as .jpg; give such a name')
         small = jpeg(Image.open(io.BytesIO(self.picture.value)), quality)
         atomic_write(path, lambda p: p.write_bytes(small))
 

@@ -22,6 +22,7 @@ from ..fewshot.model import FewShot
 from ..mega.base import BaseModel
 from ..metaportrait.carrier import Carrier, Watched
 from ..nets.half import half_type, in_half
+from ..measure.metrics import mouth_opening
 from .source import open_source, Source, to_pictures, to_tensor
 
 # %% ../../nbs/use/01_puppet.ipynb #92dd76ee
@@ -59,8 +60,8 @@ def open_animator(
     "Open a model by its name or folder, or return it unchanged"
     net = load(model) if isinstance(model, (str, Path)) else model
     if not isinstance(net, Animator):
-        raise ValueError(f'{type(net).__name__} is not a model that can be driven; '
-                         'give one with in_size, out_size, needs_photo, avatar and drive')
+        raise ValueError(f'{type(net).__name__} is not a model that can be driven by a face; '
+                         'give one with in_size, out_size, needs_photo, avatar and drive (for a voice: megaportrait talk)')
     return net.to(pick_device(str(device)))
 
 # %% ../../nbs/use/01_puppet.ipynb #a74806f7
@@ -124,6 +125,14 @@ def _sources(
     if not seen: raise ValueError(f'{folder}: holds no photograph; give one, or a folder of them')
     return seen
 
+_OPEN = .06 # gap between the lips, of the face's height, from which a carried mouth closes badly
+
+def _warn_open(seen, name):
+    "Say that the photograph's own mouth will stay in the picture"
+    if mouth_opening(seen.landmarks).item() < _OPEN: return
+    warnings.warn(f'{name}: the mouth is open, and pixels that are carried close it badly; '
+                  'a photograph with closed lips is better', MediaWarning, stacklevel=3)
+
 def open_puppet(
     source:str|Path, # a photo, a video, a clip folder, or 'person NAME'; of a student the name of an avatar
     model:str|Path|torch.nn.Module, # a run folder, a name of shipped weights, or a model; '': carrier
@@ -142,6 +151,7 @@ def open_puppet(
     if net.needs_photo:
         def look(path): return open_source(path, tracker, face, landmarks=wants_landmarks(net))
         first, *others = _sources(source, more, look) if few_shot(net) else [look(source)]
+        if carries(net): _warn_open(first, source)
         return Puppet(in_half(net.fold(), dtype), first, device, others)
     if photo:
         raise ValueError('a student copies the driver and has no photo of its source: '
@@ -157,5 +167,6 @@ def open_base(
     model = load(name)
     if not isinstance(model, BaseModel):
         kind = type(model).__name__
-        raise ValueError(f'{name} is a {kind}, which has neither a flow nor a z of its own; give a base model')
+        raise ValueError(f'{name} is a {kind}, which has neither a flow nor a z of its own; '
+                         'give a base model, such as compact-base, or carrier')
     return model.fold()

@@ -115,6 +115,12 @@ def _name(what):
     "The name in 'person NAME', else nothing"
     return str(what).removeprefix('person ') if str(what).startswith('person ') else ''
 
+def _one_face(what, face):
+    "The name of a synthetic person, who has no second face"
+    name = _name(what)
+    if name and face: raise ValueError(f'person {name} has one face: leave out face={face}')
+    return name
+
 def _person_source(name, frame, side=256, n=240):
     "A frame of a synthetic person who acts for `n` frames"
     _check_frame(f'person {name}', frame, n)
@@ -155,7 +161,7 @@ def open_source(
 ) -> Source:
     "Open a portrait and find its face"
     if not str(what).strip(): raise ValueError('there is no portrait; give a photo, or person NAME for a synthetic one')
-    if name := _name(what): return _person_source(name, frame)
+    if name := _one_face(what, face): return _person_source(name, frame)
     if Path(what).is_dir(): return _clip_source(what, frame, landmarks)
     x, t = _photo(what, frame), tracker()
     t.face, t.masks = face, True
@@ -218,7 +224,7 @@ def open_driver(
     landmarks:bool=False,   # whether they will be needed too: six kilobytes a frame
 ) -> Driver:
     "Track a driver from start to end"
-    if name := _name(what): return _person_driver(name, size, start, end)
+    if name := _one_face(what, face): return _person_driver(name, size, start, end)
     if Path(what).is_dir(): return _clip_driver(what, size, start, end, landmarks)
     v, t = read_video(what, start, end), tracker()
     t.face, t.masks = face, False
