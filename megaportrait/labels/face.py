@@ -111,7 +111,7 @@ def _verify(
     e:Tensor, # (N, 128)
     who:Sequence, # N names
 ) -> dict:
-    "Same person or not, over all pairs of pictures; and how often the nearest other picture shows the same person, where there is one that does"
+    "Same person or not, over all pairs; and how often the nearest other picture shows the same person, if one does"
     names = {k: i for i, k in enumerate(dict.fromkeys(who))}
     who, cos = torch.tensor([names[k] for k in who]), e @ e.T
     i, j = torch.triu_indices(len(e), len(e), 1)

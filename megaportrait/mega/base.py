@@ -15,9 +15,9 @@ from ..core.shipped import label_nets, load_net, open_model
 from ..core.weights import find
 from ..nets.layers import conv, fold, SNLinear
 from ..nets.motion import MotionEncoder, PoseNet
-from ..nets.warp import compose, PartWeights, to_canonical, to_driver, warp
+from ..nets.warp import CarriedFrame, compose, PartWeights, to_canonical, to_driver, warp
 from .appearance import AppearanceEncoder
-from .carry import CarriedFrame, CarryG2d
+from .carry import CarryG2d
 from .config import BaseCfg
 from .g2d import G2d
 from .g3d import G3d

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn, Tensor
 from ..measure.metrics import see_faces
-from ..mega.carry import CarriedFrame
 from .config import PortraitCfg
-from ..nets.warp import carry
+from ..nets.warp import CarriedFrame, carry
 from .openings import paint_mouth, prior_flow
 from .transfer import head_shape, Resting, resting, transfer
 

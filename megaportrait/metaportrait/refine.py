@@ -11,12 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from ..core.shipped import open_model
-from ..mega.carry import CarriedFrame
 from ..losses.perceptual import FaceNet, load_face_net
 from .carrier import Carrier, Portrait
 from .config import PortraitCfg
 from .flow2d import Carried, FlowNet, halve, Modulated
-from ..nets.warp import carry
+from ..nets.warp import CarriedFrame, carry
 from .openings import paint_mouth, prior_flow
 from ..nets.layers import conv, resample
 

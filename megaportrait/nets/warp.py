@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['identity_grid', 'warp', 'rigid_parts', 'PartWeights', 'follow', 'to_canonical', 'to_driver', 'compose', 'carry',
-           'warp_portable']
+           'CarriedFrame', 'warp_portable']
 
 # %% ../../nbs/nets/02_warp.ipynb #b5048819
+from dataclasses import dataclass
 from functools import lru_cache
 import torch
 import torch.nn.functional as F
@@ -115,6 +116,14 @@ def carry(
     with full_precision(x):
         source = x.float().expand(len(flow), -1, -1, -1)
         return F.grid_sample(source, grid, padding_mode='border', align_corners=False).to(x.dtype)
+
+@dataclass(frozen=True)
+class CarriedFrame:
+    "A frame, and where it came from"
+    x:Tensor     # (B, 3, S, S) in [0, 1], the frame
+    flow:Tensor  # (B, S, S, 2) offset from each pixel to its place in the source
+    moved:Tensor # (B, 3, S, S) the source's pixels along it, nothing else
+    mask:Tensor  # (B, 1, S, S) share of them in the frame
 
 # %% ../../nbs/nets/02_warp.ipynb #f890fcd4
 def warp_portable(

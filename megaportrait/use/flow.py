@@ -17,8 +17,7 @@ from ..data.scene import Frames, render
 from ..data.truth import dense_flow
 from ..measure.flicker import follow_points, visible
 from ..mega.base import BaseModel
-from ..mega.carry import CarriedFrame
-from ..nets.warp import identity_grid, to_canonical, to_driver, warp
+from ..nets.warp import CarriedFrame, identity_grid, to_canonical, to_driver, warp
 from .edit import Edit
 from .source import Source
 

@@ -178,7 +178,8 @@ class Explorer:
         quality:int=60, # 1 to 95
     ):
         "Keep the picture"
-        if Path(path).suffix.lower() not in ('.jpg', '.jpeg'): raise ValueError(f'{path}: the picture is kept as .jpg; give such a name')
+        if Path(path).suffix.lower() not in ('.jpg', '.jpeg'):
+            raise ValueError(f'{path}: the picture is kept as .jpg; give such a name')
         small = jpeg(Image.open(io.BytesIO(self.picture.value)), quality)
         atomic_write(path, lambda p: p.write_bytes(small))
 

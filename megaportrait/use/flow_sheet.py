@@ -94,7 +94,8 @@ def carried_panels(
     off = px(c.flow - flow).norm(dim=-1)
     grey = torch.where(seen[0], 1 - (off/4).clamp(max=1), torch.tensor(.85))
     return panels + [(row, 3, 'true flow, grey: hidden', _coloured(px(flow), 'px', _reach(px(flow)), seen[0])),
-                     (row, 4, f'error, black: 4 px; mean {off[seen[0]].mean():.1f}', picture_panel(grey.expand(3, -1, -1)))]
+                     (row, 4, f'error, black: 4 px; mean {off[seen[0]].mean():.1f}',
+                      picture_panel(grey.expand(3, -1, -1)))]
 
 # %% ../../nbs/use/13_flow_sheet.ipynb #fb7ef80a
 GREEN, ORANGE = (.1, .6, .25), (.95, .45, .05)

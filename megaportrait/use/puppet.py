@@ -61,7 +61,8 @@ def open_animator(
     net = load(model) if isinstance(model, (str, Path)) else model
     if not isinstance(net, Animator):
         raise ValueError(f'{type(net).__name__} is not a model that can be driven by a face; '
-                         'give one with in_size, out_size, needs_photo, avatar and drive (for a voice: megaportrait talk)')
+                         'give one with in_size, out_size, needs_photo, avatar and drive '
+                         '(for a voice: megaportrait talk)')
     return net.to(pick_device(str(device)))
 
 # %% ../../nbs/use/01_puppet.ipynb #a74806f7
