@@ -6,7 +6,7 @@
 __all__ = ['DrivePath', 'StudentPath', 'trace', 'save_path', 'export', 'main']
 
 # %% ../../nbs/use/05_export.ipynb #8cf4241c
-import argparse, sys
+import argparse
 from contextlib import ExitStack
 from dataclasses import fields
 from importlib.util import find_spec
@@ -142,7 +142,7 @@ def export(
 
 def _parser():
     p = argparse.ArgumentParser('megaportrait export', description='Write the avatar of a portrait as one file, '
-                                'for onnxruntime (.onnx) or torch.export.load (.pt2).',
+                                'for onnxruntime (.onnx) or torch.export.load (.pt2); this takes minutes.',
                                 epilog='Example: megaportrait export photo.jpg avatar.onnx')
     p.add_argument('source', help="photo, video (its first frame), clip folder, or 'person NAME'; "
                                   'with a student the name of an avatar')
@@ -157,6 +157,4 @@ def main(
     args:list|None = None, # command line, default the real one
 ):
     "Entry of `megaportrait export`"
-    a = _parser().parse_args(args)
-    print(f'{a.out}: tracing and writing can take minutes', file=sys.stderr)
-    print(export(**vars(a)))
+    print(export(**vars(_parser().parse_args(args))))
