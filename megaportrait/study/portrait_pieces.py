@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['main']
 
-# %% ../../nbs/study/09_portrait_pieces.ipynb #3011c3a6
+# %% ../../nbs/study/09_portrait_pieces.ipynb #f0763ea2
 import argparse, sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from ..core.files import load_json, markdown_table, project_root, save_json
 from ..metaportrait.config import portrait_presets, PortraitCfg
 from ..metaportrait.portrait_stage import train_portrait
 
-# %% ../../nbs/study/09_portrait_pieces.ipynb #1e7234c4
+# %% ../../nbs/study/09_portrait_pieces.ipynb #4d71041a
 _PIECES = dict( # title, and fields that differ from the whole model's
     whole=('whole', {}),
     few_points=('few landmarks', dict(prior_points=52)),
@@ -21,7 +21,7 @@ _PIECES = dict( # title, and fields that differ from the whole model's
     not_told=('flow not told', dict(w_points=0.)),
     no_prior=("without the landmarks' flow", dict(prior=False)))
 
-# %% ../../nbs/study/09_portrait_pieces.ipynb #54e1b24a
+# %% ../../nbs/study/09_portrait_pieces.ipynb #54bc9ffb
 def _run_piece(
     name:str, # of _PIECES
     seed:int,
@@ -51,7 +51,7 @@ def _pieces_table(
     plain = {k.removesuffix('_landmarks'): v for k, v in found['whole'].items() if k.endswith('_landmarks')}
     return markdown_table(['', *_SHOWN.values()], rows + [['not trained', *(show(plain, n) for n in _SHOWN)]])
 
-# %% ../../nbs/study/09_portrait_pieces.ipynb #873c33e3
+# %% ../../nbs/study/09_portrait_pieces.ipynb #b56423f6
 def _parser() -> argparse.ArgumentParser:
     "The flags of `python -m megaportrait.study.portrait_pieces`"
     p = argparse.ArgumentParser(
