@@ -111,9 +111,9 @@ class Lab:
             return outputs.filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue) }}""")
 
     def settle(self):
-        "Wait until the kernel has been idle for a third of a second"
+        "Wait until the kernel has been idle for two thirds of a second"
         self.page.evaluate(f"""async () => {{ {PANEL} const kernel = panel.sessionContext.session.kernel;
-            for (let quiet = 0; quiet < 10; quiet = kernel.status === 'idle' ? quiet + 1 : 0) await new Promise(f => setTimeout(f, 33)) }}""")
+            for (let quiet = 0; quiet < 20; quiet = kernel.status === 'idle' ? quiet + 1 : 0) await new Promise(f => setTimeout(f, 33)) }}""")
 
     def slider(self, label):
         "The handle of the slider of this description"
