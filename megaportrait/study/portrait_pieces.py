@@ -9,9 +9,10 @@ __all__ = ['main']
 import argparse, sys
 from dataclasses import replace
 from pathlib import Path
-from ..core.files import load_json, markdown_table, project_root, save_json
+from ..core.files import load_json, markdown_table, save_json
 from ..metaportrait.config import portrait_presets, PortraitCfg
 from ..metaportrait.portrait_stage import train_portrait
+from .emo_pieces import pieces_rows, run_pieces
 
 # %% ../../nbs/study/09_portrait_pieces.ipynb #4d71041a
 _PIECES = dict( # title, and fields that differ from the whole model's
@@ -44,12 +45,10 @@ def _pieces_table(
     seed:int = 0,
 ) -> str: # markdown
     "The rows that were run, and of the whole model's the animator that is not trained"
-    path = lambda k: Path(results)/f'{k}-{seed}.json'
-    found = {k: load_json(path(k)) if path(k).is_file() else {} for k in _PIECES}
-    show = lambda m, k: f'{m[k]:.3f}' if k in m else '' if m else 'not run'
-    rows = [[title, *(show(found[k], n) for n in _SHOWN)] for k, (title, _) in _PIECES.items()]
+    rows, found = pieces_rows({k: title for k, (title, _) in _PIECES.items()}, _SHOWN, results, seed)
     plain = {k.removesuffix('_landmarks'): v for k, v in found['whole'].items() if k.endswith('_landmarks')}
-    return markdown_table(['', *_SHOWN.values()], rows + [['not trained', *(show(plain, n) for n in _SHOWN)]])
+    untrained = [f'{plain[n]:.3f}' if n in plain else '' if plain else 'not run' for n in _SHOWN]
+    return markdown_table(['', *_SHOWN.values()], [*rows, ['not trained', *untrained]])
 
 # %% ../../nbs/study/09_portrait_pieces.ipynb #b56423f6
 def _parser() -> argparse.ArgumentParser:
@@ -76,18 +75,8 @@ def main(
     "Entry of `python -m megaportrait.study.portrait_pieces`"
     p = _parser()
     a = p.parse_args(argv)
-    names = a.only.split(',') if a.only else list(_PIECES)
-    if unknown := [n for n in names if n not in _PIECES]:
-        p.error(f"piece {', '.join(unknown)} is not known; choose from {', '.join(_PIECES)}")
-    results = Path(a.results or project_root()/'figures'/'portrait_pieces')
     cfg = replace(cfg or portrait_presets[a.preset], steps=a.steps)
-    for seed in range(a.seeds):
-        for name in names:
-            try: _run_piece(name, seed, cfg, a.runs, results, data=a.data, device=a.device, **more)
-            except (ValueError, OSError, FloatingPointError) as e:
-                print(f'portrait_pieces: {name}-{seed}: {e}', file=sys.stderr)
-                return 1
-        print(_pieces_table(results, seed))
-    return 0
+    def run(name, seed, results): _run_piece(name, seed, cfg, a.runs, results, data=a.data, device=a.device, **more)
+    return run_pieces('portrait_pieces', list(_PIECES), p, a, run, _pieces_table)
 
 if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())  # not in a notebook
