@@ -25,11 +25,11 @@ def said(
     return getattr(e, 'strerror', None) or ' '.join(str(e).split()) or type(e).__name__
 
 def _passing(e):
-    "Whether an error is the system's; FFmpeg calls much of what it cannot do a file error"
-    return type(e) is MemoryError or getattr(e, 'errno', 0) in (errno.EACCES, errno.EMFILE, errno.ENFILE)
+    "Whether an error is the system's or a wrong call's; FFmpeg calls much of what it cannot do a file error"
+    return type(e) in (MemoryError, TypeError) or getattr(e, 'errno', 0) in (errno.EACCES, errno.EMFILE, errno.ENFILE)
 
 def _refused(path, e):
-    "The error that a reader's exception becomes; one of the system stays as it is"
+    "The error that a reader's exception becomes; one that is not the file's stays as it is"
     if _passing(e) or isinstance(e, Unreadable): return e
     return Unreadable(f'{path}: not a readable video ({said(e)}); convert it to mp4, or get it again')
 
@@ -46,7 +46,7 @@ def open_video(
     "Open a video file that has a picture"
     path = check_there(path)
     try: f = av.open(os.path.abspath(path), metadata_errors='replace', options=dict(protocol_whitelist='file'))
-    except (av.FFmpegError, OSError, ValueError) as e: raise _refused(path, e) from e
+    except Exception as e: raise _refused(path, e) from e
     if picture_stream(f): return f
     kinds = {bool(int(s.disposition) & _COVER): s for s in f.streams.video}
     f.close()
