@@ -23,13 +23,15 @@ class Portrait:
     x:Tensor     # (B, 3, S, S) in [0, 1]
     pose:Tensor  # (B, 4, 4) head to crop
     marks:Tensor # (B, 478, 3) crop coordinates
+    who:Tensor|None = None # (B, 128) of `face_vector`, for a model that is told the identity
 
     def __len__(self): return len(self.x)
     def expand(self, n:int) -> 'Portrait':
         "Match `n` frames: one source for all, or one for each"
         if len(self) not in (1, n):
             raise ValueError(f'{len(self)} sources for {n} frames: give one source, or one for each frame')
-        return Portrait(*(o.expand(n, *o.shape[1:]) for o in (self.x, self.pose, self.marks)))
+        return Portrait(*(None if o is None else o.expand(n, *o.shape[1:])
+                          for o in (self.x, self.pose, self.marks, self.who)))
 
 def _tracked(
     x:Tensor, # (B, 3, S, S) in [0, 1]

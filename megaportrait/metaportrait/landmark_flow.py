@@ -55,13 +55,17 @@ def _kernel(r2):
     "-r of a squared distance"
     return -(r2.clamp_min(0) + 1e-8).sqrt()
 
+def _solve(A, y):
+    "Solve a batch of equations; on a CPU one by one, since there torch fails at a batch once its threads were set"
+    return torch.linalg.solve(A, y) if A.is_cuda else torch.stack([torch.linalg.solve(*o) for o in zip(A, y)])
+
 def _bend(src, dst, loose):
     "Weights (B, N + 3, 2) of the sheet that has the height src - dst at each dst"
     Q, none = torch.cat([torch.ones_like(dst[..., :1]), dst], -1), dst.new_zeros(len(dst), 3, 3)
     d = torch.cdist(dst, dst, compute_mode='donot_use_mm_for_euclid_dist')
     K = _kernel(d.square()) + torch.diag_embed(loose)
     A = torch.cat([torch.cat([K, Q], 2), torch.cat([Q.mT, none], 2)], 1)
-    return torch.linalg.solve(A, torch.cat([src - dst, none[..., :2]], 1))
+    return _solve(A, torch.cat([src - dst, none[..., :2]], 1))
 
 def _shut(marks, near=.012):
     "Which points (B, 468) are of a lower eyelid that meets the upper one, and which eyes (B, 2) are nearly shut"

@@ -6,6 +6,7 @@
 __all__ = ['face_vector', 'MetaPortrait', 'load_portrait']
 
 # %% ../../nbs/metaportrait/06_refine.ipynb #c4ac7b4a
+from dataclasses import replace
 from functools import lru_cache
 import torch
 import torch.nn.functional as F
@@ -73,6 +74,9 @@ class MetaPortrait(Carrier):
         super().__init__(cfg.size, cfg.prior_points)
         self.cfg, self.flow, self.refine = cfg, FlowNet(cfg), _Refiner(cfg)
 
+    def avatar(self, x_s:Tensor, pose_s:Tensor, marks_s:Tensor|None=None) -> Portrait:
+        return replace(super().avatar(x_s, pose_s, marks_s), who=face_vector(x_s, pose_s))
+
     def prior(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> tuple[Tensor, Tensor]:
         if not self.cfg.prior: return a.x.new_zeros(len(a), *a.x.shape[2:], 2), a.x.new_zeros(len(a), 1, *a.x.shape[2:])
         return prior_flow(a.marks, marks_d, a.pose, pose_d, self.in_size, self.cfg.prior_n, self.points)
@@ -95,7 +99,7 @@ class MetaPortrait(Carrier):
         return dict(image=image, carried=c, painted=painted, share=share, bare=bare, prior=prior)
 
     def frame(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> CarriedFrame:
-        o = self(a.x, a.marks, marks_d, a.pose, pose_d)
+        o = self(a.x, a.marks, marks_d, a.pose, pose_d, a.who)
         return CarriedFrame(o['image'], o['carried'].flow, o['carried'].image, (1 - o['share'])*(1 - o['bare']))
 
 def load_portrait(

@@ -9,10 +9,11 @@ __all__ = ['main']
 import argparse, sys
 from dataclasses import replace
 from pathlib import Path
-from ..core.files import load_json, markdown_table, save_json
+from ..core.config import to_dict
+from ..core.files import markdown_table, save_json
 from ..metaportrait.config import portrait_presets, PortraitCfg
 from ..metaportrait.portrait_stage import train_portrait
-from .emo_pieces import pieces_rows, run_pieces
+from .emo_pieces import measured, pieces_rows, run_pieces
 
 # %% ../../nbs/study/09_portrait_pieces.ipynb #4d71041a
 _PIECES = dict( # title, and fields that differ from the whole model's
@@ -32,9 +33,10 @@ def _run_piece(
     **go, # of `train_portrait`
 ) -> dict: # the numbers
     "Train and measure, unless the numbers are there"
-    if (path := Path(results)/f'{name}-{seed}.json').is_file(): return load_json(path)
-    m = train_portrait(replace(cfg, **_PIECES[name][1]), run=Path(runs)/f'{name}-{seed}', seed=seed, **go)
-    save_json(path, m := m | dict(seed=seed))
+    path, cfg = Path(results)/f'{name}-{seed}.json', replace(cfg, **_PIECES[name][1])
+    if m := measured(path, cfg): return m
+    m = train_portrait(cfg, run=Path(runs)/f'{name}-{seed}', seed=seed, **go)
+    save_json(path, m := m | dict(seed=seed, settings=to_dict(cfg)))
     return m
 
 _SHOWN = dict(psnr='oneself, dB', psnr_masked='of the person', cross_psnr='somebody else, dB', cross_csim='identity',
@@ -60,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--only', default='', help=f"some of {','.join(_PIECES)}, with commas; default: all")
     p.add_argument('--seeds', type=int, default=1)
     p.add_argument('--preset', default='mp64', choices=portrait_presets, help='settings of the whole model')
-    p.add_argument('--steps', type=int, default=600, help='of each training')
+    p.add_argument('--steps', type=int, default=300, help='of each training')
     p.add_argument('--data', default='', help='prepared folder with landmarks; default synthetic people')
     p.add_argument('--runs', default='runs/portrait-pieces', help='gets the run folders')
     p.add_argument('--results', default='', help='gets the numbers; default figures/portrait_pieces')
