@@ -47,13 +47,9 @@ def _spread(known):
     rest, W = np.setdiff1d(np.arange(468), at), np.zeros((478, len(known)))
     Q = L.T @ L
     W[np.ix_(rest, [known.index(k) for k in at])] = -np.linalg.solve(Q[np.ix_(rest, rest)], Q[np.ix_(rest, at)])
-    for iris in IRISES:
-        corners = [known.index(k) for k in at if k in (33, 133, 362, 263)]
-        centre = [known.index(iris[0])] if iris[0] in known else corners
-        W[np.ix_(iris, centre)] = 1/len(centre)
-    for j, k in enumerate(known):
-        W[k] = 0
-        W[k, j] = 1
+    W[list(known), range(len(known))] = 1
+    for iris, corners in zip(IRISES, ((33, 133), (362, 263))): # an iris moves as one, or with its eye
+        W[np.setdiff1d(iris, known)] = W[iris[0]] if iris[0] in known else W[list(corners)].mean(0)
     return torch.from_numpy(W).float()
 
 def _complete_landmarks(

@@ -72,7 +72,12 @@ def main(
     try:
         run = import_module(f'megaportrait.{_COMMANDS[name][0]}').main
         ready()
-        return run(args[1:]) or 0
+        code = run(args[1:]) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError: # who reads the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
     except KeyboardInterrupt as e: code, said = 130, str(e) or 'stopped'
     except MemoryError: code, said = 1, 'there is not enough memory; close other programs, or take a smaller size'
     except _FORESEEN as e: code, said = 1, _sentence(e)

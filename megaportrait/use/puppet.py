@@ -58,9 +58,10 @@ def open_animator(
     device:str|torch.device='', # empty: the best at hand
 ) -> Animator: # on the device
     "Open a model by its name or folder, or return it unchanged"
-    net = load(model) if isinstance(model, (str, Path)) else model
+    named = isinstance(model, (str, Path))
+    net = load(model) if named else model
     if not isinstance(net, Animator):
-        raise ValueError(f'{type(net).__name__} is not a model that can be driven by a face; '
+        raise ValueError(f'{model if named else type(net).__name__} is not a model that can be driven by a face; '
                          'give one with in_size, out_size, needs_photo, avatar and drive '
                          '(for a voice: megaportrait talk)')
     return net.to(pick_device(str(device)))

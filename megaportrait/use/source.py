@@ -116,9 +116,9 @@ def _name(what):
     return str(what).removeprefix('person ') if str(what).startswith('person ') else ''
 
 def _one_face(what, face):
-    "The name of a synthetic person, who has no second face"
+    "The name of a synthetic person, who like a clip folder has no second face"
     name = _name(what)
-    if name and face: raise ValueError(f'person {name} has one face: leave out face={face}')
+    if face and (name or Path(what).is_dir()): raise ValueError(f'{what} has one face: leave out face={face}')
     return name
 
 def _person_source(name, frame, side=256, n=240):
@@ -188,13 +188,18 @@ class Driver:
         "Return the length, including the time for which the last frame is shown"
         return self.video.seconds if self.video else float(self.times[-1] + 1/self.fps)
 
-def _known_driver(what, frame, pose, fps, start, end, landmarks=None):
-    "A driver whose poses are known; `frame` gives the crop of a number"
-    at = np.arange(len(pose))/float(fps)
+def _kept(what, n, fps, start, end):
+    "Seconds of `n` frames, and which of them are from start to end"
+    at = np.arange(n)/float(fps)
     keep = np.flatnonzero((at >= start - 1e-6) & (at < (math.inf if end is None else end)))
     if start < 0 or not len(keep):
         until = 'the end' if end is None else f'{end} s'
-        raise ValueError(f'{what}: there is nothing from {start} s to {until}; it lasts {len(pose)/float(fps):g} s')
+        raise ValueError(f'{what}: there is nothing from {start} s to {until}; it lasts {n/float(fps):g} s')
+    return at, keep
+
+def _known_driver(what, frame, pose, fps, start, end, landmarks=None):
+    "A driver whose poses are known; `frame` gives the crop of a number"
+    at, keep = _kept(what, len(pose), fps, start, end)
     marks = None if landmarks is None else landmarks[keep]
     return Driver(lambda: map(frame, keep.tolist()), pose[keep], at[keep] - at[keep[0]], fps, landmarks=marks)
 
@@ -208,6 +213,7 @@ def _clip_driver(path, size, start, end, landmarks):
 
 def _person_driver(name, size, start, end, n=24, fps=8):
     "A synthetic person who talks and looks around"
+    _kept(f'person {name}', n, fps, start, end) # refused before anything is drawn
     o = render(sample_identity(name), sample_motion(name, n, fps), size)
     return _known_driver(f'person {name}', to_pictures(o.image).__getitem__, o.pose, Fraction(fps), start, end,
                          o.landmarks)
