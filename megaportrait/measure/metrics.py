@@ -175,10 +175,10 @@ def eye_opening(
 def correlation(
     a:Tensor, # (N,)
     b:Tensor, # (N,)
-) -> float: # in [-1, 1]; NaN for fewer than two pairs
+) -> float: # in [-1, 1]; NaN for fewer than three pairs, since two always lie on a line
     "Compute the Pearson correlation of the finite pairs"
     ok = a.isfinite() & b.isfinite()
-    if ok.sum() < 2: return float('nan')
+    if ok.sum() < 3: return float('nan')
     return torch.corrcoef(torch.stack([a[ok], b[ok]]).double())[0, 1].item()
 
 def auc(

@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 from ..core.config import to_dict, TrainCfg
 from ..core.curves import read_log
-from ..core.files import atomic_write, save_json
+from ..core.files import atomic_write, claimed, make_folder, save_json
 from ..core.viz import save_grid
 from ..core.workers import readers
 from .optim import cosine, ema_update
@@ -143,32 +143,33 @@ def train(
     "Train a stage; Ctrl-C saves and stops, and the same call with `resume=True` continues to the same numbers"
     run, (where, rank, world) = Path(run), processes(device)
     share(cfg, world)
-    data, st = stage.open(data), new_state(stage, cfg, where, seed, rank, world)
-    _take_up(run, st, resume)
-    if start and not st.step: print(start_from(start, st))
-    check_alike(st)
-    if workers < 0: workers = readers(where.type, int(os.environ.get('LOCAL_WORLD_SIZE', 1)))
-    probe, batches = stage.probe(st, data), stage.batches(st, data, workers)
-    pace, end, terms = _Pace(st, _begin_log(run, st)), until or cfg.steps, {}
-    if cfg.compile: st.nets['model'].compile()
-    def save():
-        _check_finite({k: float(v) for k, v in terms.items()}, st.step, run)
-        if st.rank == 0 and st.step: _save_run(run, st, stage)
-    bar = tqdm(total=cfg.steps, initial=st.step, desc=f'{stage.name} {run.name}', disable=not progress or st.rank > 0,
-               mininterval=5)
-    with _interruptible() as stop, bar:
-        while st.step < end and not anywhere(stop.is_set(), st):
-            for g in (g for o in st.opts.values() for g in o.param_groups): g['lr'] = g['peak']*cosine(st.step, cfg)
-            batch = _next(batches, save)
-            terms = stage.step(st, batch)
-            ema_update(st.ema, st.nets['model'], st.step, cfg.ema)
-            st.step += 1
-            bar.update()
-            _keep(st, stage, pace, terms, probe, run, bar)
-    if st.step % cfg.save_every and st.step < cfg.steps: save()
-    meet()
-    if st.step < end:
-        raise KeyboardInterrupt(f'stopped at step {st.step} of {cfg.steps}; the same command continues '
-                                '(in Python with resume=True)')
+    with contextlib.nullcontext() if rank else claimed(make_folder(run)):  # nobody else trains in this folder
+        data, st = stage.open(data), new_state(stage, cfg, where, seed, rank, world)
+        _take_up(run, st, resume)
+        if start and not st.step: print(start_from(start, st))
+        check_alike(st)
+        if workers < 0: workers = readers(where.type, int(os.environ.get('LOCAL_WORLD_SIZE', 1)))
+        probe, batches = stage.probe(st, data), stage.batches(st, data, workers)
+        pace, end, terms = _Pace(st, _begin_log(run, st)), until or cfg.steps, {}
+        if cfg.compile: st.nets['model'].compile()
+        def save():
+            _check_finite({k: float(v) for k, v in terms.items()}, st.step, run)
+            if st.rank == 0 and st.step: _save_run(run, st, stage)
+        bar = tqdm(total=cfg.steps, initial=st.step, desc=f'{stage.name} {run.name}', disable=not progress or st.rank > 0,
+                   mininterval=5)
+        with _interruptible() as stop, bar:
+            while st.step < end and not anywhere(stop.is_set(), st):
+                for g in (g for o in st.opts.values() for g in o.param_groups): g['lr'] = g['peak']*cosine(st.step, cfg)
+                batch = _next(batches, save)
+                terms = stage.step(st, batch)
+                ema_update(st.ema, st.nets['model'], st.step, cfg.ema)
+                st.step += 1
+                bar.update()
+                _keep(st, stage, pace, terms, probe, run, bar)
+        if st.step % cfg.save_every and st.step < cfg.steps: save()
+        meet()
+        if st.step < end:
+            raise KeyboardInterrupt(f'stopped at step {st.step} of {cfg.steps}; the same command continues '
+                                    '(in Python with resume=True)')
     return st
 
