@@ -66,11 +66,12 @@ def _job(a):
 # %% ../../nbs/data/10_synthetic.ipynb #281038ed
 def make_clips(
     root:str|Path, # folder of the set; what is there already stays
-    n_identities:int, # people in this split
+    n_identities:int, # people of this call
     n_frames:int = 16, # per clip
     size:int = 64, # px
     seed:int = 0, # of the whole set
     split:str = 'train', # people of different splits never meet
+    first:int = 0, # number of the first person; those before it stay in the set
     clips_per_identity:int = 1, # each with a motion of its own
     fps:float = 8., # frames per second of the motion
     quality:int = 95, # of the JPEG files
@@ -86,14 +87,14 @@ def make_clips(
     make_folder(root/split)
     with claimed(root):
         for torn in (root/split).glob('.making-*'): shutil.rmtree(torn)
-        for k in range(n_identities):
+        for k in range(first, first + n_identities):
             who = f'{seed} {split} {k}'
             for c in range(clips_per_identity):
                 name = f'{split}-{k:05d}-{c:02d}'
                 rows.append((name, f'{split}-{k:05d}', split, fps, size, n_frames, 'synthetic', 'CC0-1.0'))
                 job = (root/split/name, who, f'{who} {c}', n_frames, size, fps, quality, landmarks, *kind)
                 if not _is_made(job): jobs.append(job)
-        kept = [r for r in read_index(root) or [] if r['split'] != split]
+        kept = [r for r in read_index(root) or [] if r['split'] != split or r['clip'] < f'{split}-{first:05d}']
         _run(jobs, workers, progress)
         write_index(root, kept + [dict(zip(COLUMNS, r)) for r in rows])
     return root
@@ -133,11 +134,14 @@ def make_people(
     size:int = 64, # px
     train:int = 400, # people to learn from, 10 frames each
     held:int = 24, # people in split eval
+    moving:int = 0, # further people to learn from, whose 10 frames follow each other
     workers:int = 2, # processes
 ) -> Path: # `root`
     "Make a set of people in which every frame has its own expression, with tracks of every point"
+    both = dict(n_frames=10, size=size, workers=workers, tracks=512)
     for split, n in dict(eval=held, train=train).items():
-        make_clips(root, n, n_frames=10, size=size, fps=3., split=split, workers=workers, tracks=512, apart=True)
+        make_clips(root, n, fps=3., split=split, apart=True, **both)
+    if moving: make_clips(root, moving, fps=6., first=train, **both)
     return Path(root)
 
 def find_data(
@@ -149,4 +153,4 @@ def find_data(
     if data: return Path(data)
     shipped = data_dir()/'synthetic'
     if size == 64 and (shipped/'index.csv').is_file(): return shipped
-    return make_people(Path(beside)/f'people-{size}', size)
+    return make_people(Path(beside)/f'people-{size}', size, moving=160)

@@ -49,12 +49,13 @@ _CORES = dict(groups=4, flow_stop=1, z_dim=64, w_pixel=10., w_warp=3., w_vgg=0.,
               w_eyes=30., w_mouth=30., w_points=5., w_keep=.05, percept='face', percept_width=16, percept_scales=2,
               disc_width=12, disc_strides=(2, 2, 1), adv_from=1., roll_group=2, bs=8,
               jitter=(.25, .2, .3, .1), lr=2e-3, betas=(.9, .99), ema=.995, warmup=50, clip=1., prior_points=160)
+_KEEP = dict(w_keep=1.5)
 
 portrait_presets: dict[str, PortraitCfg] = {
     'mp64': PortraitCfg(**_CORES, size=64, flow_widths=(16, 32, 64, 64), refine_widths=(16, 32, 64),
                         steps=1800, log_every=10, snap_every=300, save_every=300),
-    'mp128': PortraitCfg(**_CORES, size=128, flow_widths=(16, 32, 48, 64, 64), refine_widths=(16, 32, 64, 64),
+    'mp128': PortraitCfg(**_CORES | _KEEP, size=128, flow_widths=(16, 32, 48, 64, 64), refine_widths=(16, 32, 64, 64),
                          steps=40_000),
-    'mp256': PortraitCfg(**_CORES, size=256, flow_widths=(16, 24, 32, 48, 64, 64),
+    'mp256': PortraitCfg(**_CORES | _KEEP, size=256, flow_widths=(16, 24, 32, 48, 64, 64),
                          refine_widths=(16, 32, 48, 64, 64), steps=60_000),
     'mp256-paper': PortraitCfg(size=256, bs=48, steps=400_000)}
