@@ -19,6 +19,7 @@ class PortraitCfg(PairCfg):
     flow_stop:int = 2                   # levels at the fine end that its decoder leaves out
     z_dim:int = 512                     # numbers of the motion code
     refine_widths:tuple = (64, 128, 256, 512)  # of source pyramid and refinement, a halving between
+    carry_size:int = 0                  # side of the pictures whose pixels are carried; 0: that of the networks
     prior_n:int = 0                     # side of the grid of the landmark flow; 0: size/4, at least 32
     prior_points:int = 468              # landmarks that it passes through
     prior:bool = True                   # whether the flow begins with that of the landmarks

@@ -68,10 +68,16 @@ class _Refiner(nn.Module):
         return o[:, :3].tanh(), (o[:, 3:] + 3*(2*c.hidden - 1)*(c.hidden > .5)).sigmoid()
 
 # %% ../../nbs/metaportrait/06_refine.ipynb #cf07e5d2
+def _sized(x, size):
+    "Pictures (B, C, H, W) at another side: averaged or interpolated"
+    if x.shape[-1] == size: return x
+    if x.shape[-1] > size: return F.interpolate(x, (size, size), mode='area')
+    return F.interpolate(x, (size, size), mode='bilinear', align_corners=False)
+
 class MetaPortrait(Carrier):
     "Carries the pixels of a photograph and paints what it does not show"
     def __init__(self, cfg:PortraitCfg):
-        super().__init__(cfg.size, cfg.prior_points)
+        super().__init__(cfg.carry_size or cfg.size, cfg.prior_points)
         self.cfg, self.flow, self.refine = cfg, FlowNet(cfg), _Refiner(cfg)
 
     def avatar(self, x_s:Tensor, pose_s:Tensor, marks_s:Tensor|None=None) -> Portrait:
@@ -79,10 +85,10 @@ class MetaPortrait(Carrier):
 
     def prior(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> tuple[Tensor, Tensor]:
         if not self.cfg.prior: return a.x.new_zeros(len(a), *a.x.shape[2:], 2), a.x.new_zeros(len(a), 1, *a.x.shape[2:])
-        return prior_flow(a.marks, marks_d, a.pose, pose_d, self.in_size, self.cfg.prior_n, self.points)
+        return prior_flow(a.marks, marks_d, a.pose, pose_d, a.x.shape[-1], self.cfg.prior_n, self.points)
 
     def forward(self,
-        x_s:Tensor, # (B, 3, S, S) in [0, 1]
+        x_s:Tensor, # (B, 3, S, S) in [0, 1], of any size: the networks see it at theirs
         marks_s:Tensor, # (B, 478, 3) crop coordinates
         marks_d:Tensor, # (B, 478, 3) as they should be
         pose_s:Tensor, # (B, 4, 4) head to crop
@@ -90,11 +96,16 @@ class MetaPortrait(Carrier):
         who:Tensor|None = None, # (B, 128) of `face_vector`, if it is known
     ) -> dict: # image (B, 3, S, S), carried, painted (B, 3, S, S), share (B, 1, S, S), bare, prior
         prior, bare = self.prior(Portrait(x_s, pose_s, marks_s), marks_d, pose_d)
-        c = self.flow(x_s, marks_s, marks_d, prior, bare)
         who = face_vector(x_s, pose_s) if who is None else who
-        paint, share = self.refine(x_s, c, bare, who*self.cfg.identity)
+        near, full = self.cfg.size, x_s.shape[-1]
+        x, hint, holes = (_sized(o, near) for o in (x_s, prior.movedim(-1, 1), bare))
+        c = self.flow(x, marks_s, marks_d, hint.movedim(1, -1), holes)
+        paint, share = self.refine(x, c, holes, who*self.cfg.identity)
+        if near != full: # only what the networks change is interpolated
+            flow = prior + _sized(c.flow.movedim(-1, 1) - hint, full).movedim(1, -1)
+            c = replace(c, flow=flow, image=carry(x_s, flow))
+        painted, share = (_sized(o, full) for o in (share*paint, share))
         plain = paint_mouth(c.image, bare, marks_d, self.dark) # as of the untrained animator
-        painted = share*paint
         image = (plain + painted).clamp(0, 1)
         return dict(image=image, carried=c, painted=painted, share=share, bare=bare, prior=prior)
 
