@@ -9,8 +9,9 @@ __all__ = ['push', 'main']
 import argparse, shutil, tempfile
 from pathlib import Path
 import yaml
-from ..core.files import atomic_write, load_json, markdown_table
-from ..core.shipped import model_folder, on_hub, read_settings, save_model
+from safetensors.torch import load_file, save_file
+from ..core.files import atomic_write, load_json, make_folder, markdown_table
+from ..core.shipped import model_folder, on_hub, read_settings
 from ..train.run import load
 
 # %% ../../nbs/use/22_hub.ipynb #99f35af2
@@ -19,7 +20,9 @@ from megaportrait import load
 model = load('{repo}')
 ~~~
 
-or `megaportrait animate photo.jpg driver.mp4 out.mp4 --model {repo}`."""
+or `megaportrait {command} {repo}`."""
+_COMMAND = dict(vasa='talk photo.jpg speech.wav out.mp4 --talker', emo='talk photo.jpg speech.wav out.mp4 --model',
+                student='animate NAME driver.mp4 out.mp4 --model') # the others move a photograph
 _PEOPLE = ('A portrait that moves can be mistaken for a person who moved. Use photographs and videos of people who '
            'agreed to it, and say that the result is synthetic.')
 
@@ -30,6 +33,7 @@ def _page(
     numbers:dict, # measured; what is neither number nor text is left out
     pictures:list, # names of files beside the page
     licence:str, # an identifier of the Hub, such as apache-2.0; empty: none was chosen
+    card:str = '', # of shipped weights: what they learned from, all that was measured, and their limits
 ) -> str: # markdown
     "The model card"
     stage = settings.get('stage', 'base')
@@ -39,15 +43,32 @@ def _page(
             for k, v in numbers.items() if isinstance(v, (int, float, str))]
     terms = f'{licence}.' if licence else 'None was chosen; the terms of the data that it learned from hold.'
     measured = markdown_table(['', ''], rows) if rows else 'Nothing was measured.'
-    parts = dict(Use=_USE.format(repo=repo), Measured=measured,
-                 Pictures='\n\n'.join(f'![{p}]({p})' for p in pictures), Licence=terms, People=_PEOPLE)
-    body = '\n\n'.join(f'## {k}\n\n{v}' for k, v in parts.items() if v)
-    about = f'A model of stage `{stage}`, {settings["size"]} px, {parameters/1e6:.2f} M weights in half precision.'
+    told = card.partition('\n')[2].strip() or f'## Measured\n\n{measured}'
+    parts = dict(Pictures='\n\n'.join(f'![{p}]({p})' for p in pictures), Licence=terms, People=_PEOPLE)
+    command = _COMMAND.get(stage, 'animate photo.jpg driver.mp4 out.mp4 --model')
+    body = '\n\n'.join(['## Use\n\n' + _USE.format(repo=repo, command=command), told]
+                       + [f'## {k}\n\n{v}' for k, v in parts.items() if v])
+    at = f', {settings["size"]} px' if 'size' in settings else ''
+    about = f'A model of stage `{stage}`{at}, {parameters/1e6:.2f} M weights in half precision.'
     head = yaml.safe_dump(head, sort_keys=False)
     return f'---\n{head}---\n\n# {repo.split("/")[-1]}\n\n{about}\n\n{body}\n'
 
 # %% ../../nbs/use/22_hub.ipynb #13105bed
 _PICTURES = ('.jpg', '.png', '.webp')
+_MODEL = 'config.json', 'avatars.json', 'model.safetensors', 'critic/config.json', 'critic/model.safetensors'
+
+def _copy_model(source, folder):
+    "Copy all that `load` and further training read, weights in half precision, and count these"
+    n = 0
+    for p in (p for p in _MODEL if (source/p).is_file()):
+        make_folder((folder/p).parent)
+        if p.endswith('.json'): shutil.copy(source/p, folder/p)
+        else:
+            weights = {k: v.half() if v.is_floating_point() else v for k, v in load_file(source/p).items()}
+            save_file(weights, folder/p)
+            n += sum(v.numel() for v in weights.values())*('/' not in p)
+    load(folder) # what cannot be read back is not offered
+    return n
 
 def _bundle(
     run:str|Path, # run folder, or another model that `load` takes
@@ -61,12 +82,11 @@ def _bundle(
     if pictures and not Path(pictures).is_dir(): raise FileNotFoundError(f'{pictures}: no such folder; correct it')
     shown = sorted(p for p in Path(pictures).iterdir() if p.suffix in _PICTURES) if pictures else []
     measured = Path(pictures or source)/'metrics.json'
-    model = load(source)
-    save_model(folder, model, half=True)
+    count, card = _copy_model(source, folder), source/'card.md'
     for p in shown: shutil.copy(p, folder)
     numbers = load_json(measured) if measured.is_file() else {}
-    count = sum(p.numel() for p in model.parameters())
-    text = _page(repo, read_settings(source), count, numbers, [p.name for p in shown], licence)
+    own = card.read_text(encoding='utf-8') if card.is_file() and not numbers else ''
+    text = _page(repo, read_settings(source), count, numbers, [p.name for p in shown], licence, own)
     atomic_write(folder/'README.md', lambda p: p.write_text(text, encoding='utf-8'))
     return folder
 
