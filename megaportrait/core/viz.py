@@ -238,16 +238,21 @@ def show_saved(
     return Shown(buf.getvalue(), format="jpeg")
 
 # %% ../../nbs/core/04_viz.ipynb #762cd602
+_DESCRIPTION = 0x010e # ImageDescription of EXIF
+
 def save_moving(
     path:str|Path, # .webp; its folder is made
     sheets, # for every frame a list of rows of images
     fps:float = 12, # frames per second
     gap:int = 2, # white pixels between images
+    note:str = '', # what its metadata say of it
 ) -> Path:
     "Save contact sheets as one looping animated picture"
     first, *rest = [Image.fromarray(_contact_sheet(o, gap)) for o in sheets]
+    about = Image.Exif()
+    if note: about[_DESCRIPTION] = note
     atomic_write(path, lambda p: first.save(p, save_all=True, append_images=rest, duration=round(1000/fps), loop=0,
-                                            quality=75, method=4))
+                                            quality=75, method=4, exif=about))
     return Path(path)
 
 # %% ../../nbs/core/04_viz.ipynb #6ce8c4f3

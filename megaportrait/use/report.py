@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from ..core.files import in_test, markdown_table, project_root, save_json
 from ..core.viz import save_grid, save_moving, to_uint8
+from ..core.writer import NOTE
 from ..data.clips import ClipSet, held_out
 from ..data.motion import sample_drivers, sample_motion
 from ..data.person import sample_identity
@@ -192,7 +193,7 @@ def one_drives_all(
 ) -> list: # of each frame two rows: driver and truths, then outputs
     "Show one driver and several people, each from a single frame; save video.webp"
     sheets = list(_sheets(r, *((2, 2) if r.quick else (n, frames)), fps))
-    save_moving(r.out/'video.webp', sheets, fps)
+    save_moving(r.out/'video.webp', sheets, fps, note=NOTE)
     return sheets
 
 # %% ../../nbs/use/18_report.ipynb #e966d9af
@@ -218,7 +219,7 @@ def labelled_strip(
                   sample_motion(by, frames, fps))
     labels = 'source', 'driver', 'output', 'truth'
     sheets = [_labelled([s.source[0], *o], labels) for o in zip(s.driver, play(model, s)[0], s.truth[0])]
-    save_moving(Path(out)/'strip.webp', [[[o]] for o in sheets], fps)
+    save_moving(Path(out)/'strip.webp', [[[o]] for o in sheets], fps, note=NOTE)
     return sheets
 
 # %% ../../nbs/use/18_report.ipynb #f44096e6
