@@ -74,6 +74,13 @@ def _sized(x, size):
     if x.shape[-1] > size: return F.interpolate(x, (size, size), mode='area')
     return F.interpolate(x, (size, size), mode='bilinear', align_corners=False)
 
+_STILL = .07 # crop units
+
+def _moved(marks_s, marks_d):
+    "How much of the networks' changes is made (B, 1, 1, 1): none where no landmark moves, all where one moves far"
+    far = (marks_d - marks_s)[:, :468, :2].norm(dim=-1).amax(1)
+    return (1 - torch.exp(-(far/_STILL)**2))[:, None, None, None]
+
 class MetaPortrait(Carrier):
     "Carries the pixels of a photograph and paints what it does not show"
     def __init__(self, cfg:PortraitCfg):
@@ -101,10 +108,10 @@ class MetaPortrait(Carrier):
         x, hint, holes = (_sized(o, near) for o in (x_s, prior.movedim(-1, 1), bare))
         c = self.flow(x, marks_s, marks_d, hint.movedim(1, -1), holes)
         paint, share = self.refine(x, c, holes, who*self.cfg.identity)
-        if near != full: # only what the networks change is interpolated
-            flow = prior + _sized(c.flow.movedim(-1, 1) - hint, full).movedim(1, -1)
-            c = replace(c, flow=flow, image=carry(x_s, flow))
-        painted, share = (_sized(o, full) for o in (share*paint, share))
+        moved = _moved(marks_s, marks_d)
+        flow = prior + (moved*_sized(c.flow.movedim(-1, 1) - hint, full)).movedim(1, -1)
+        c = replace(c, flow=flow, image=carry(x_s, flow))
+        painted, share = (moved*_sized(o, full) for o in (share*paint, share))
         plain = paint_mouth(c.image, bare, marks_d, self.dark) # as of the untrained animator
         image = (plain + painted).clamp(0, 1)
         return dict(image=image, carried=c, painted=painted, share=share, bare=bare, prior=prior)
