@@ -89,7 +89,8 @@ class BaseStage(PairStage):
 
     def nets(self, cfg:BaseCfg) -> dict:
         if bad := [k for k in ('w_moved', 'w_painted') if getattr(cfg, k) and not cfg.carry]:
-            raise ValueError(f"{' and '.join(bad)} need carried pixels: set carry=True, or {' and '.join(bad)} to 0")
+            names = ' and '.join(bad)
+            raise ValueError(f"{names} need{'s'*(len(bad) == 1)} carried pixels: set carry=True, or {names} to 0")
         if cfg.w_read and not cfg.expression:
             raise ValueError('w_read needs the trained motion encoder: set expression=True')
         model = BaseModel(cfg)
