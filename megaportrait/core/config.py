@@ -21,7 +21,7 @@ class TrainCfg:
     steps:int = 300_000                 # optimiser steps
     lr:float = 2e-4                     # at the start of the cosine
     lr_min:float = 1e-6                 # at its end
-    lr_d:float = 2e-4                   # the critic's, same cosine
+    lr_d:float = 2e-4                   # the discriminator's, same cosine
     warmup:int = 0                      # steps of linear rise before the cosine
     betas:tuple = (.5, .999)            # AdamW
     # of Muon, which then moves the convolutions' kernels, same cosine; 0: AdamW moves all
@@ -29,7 +29,7 @@ class TrainCfg:
     wd:float = 1e-2                     # weight decay
     clip:float = 10.                    # largest gradient norm; 0: any
     ema:float = .999                    # decay of the averaged weights; 0: they are the trained ones
-    # share of the steps after which the critic joins, and with it all that waits for it
+    # share of the steps after which the discriminator joins, and with it the terms that wait for it
     adv_from:float = 0.
     amp:bool = True                     # bf16 where the device is a GPU
     amp_cpu:bool = False                # bf16 on a CPU, too

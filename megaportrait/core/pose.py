@@ -18,7 +18,7 @@ def rotation(
     pitch:Tensor, # (...) radians, + lifts the face
     roll:Tensor, # (...) radians, + turns clockwise in the picture
 ) -> Tensor: # (..., 3, 3)
-    "Rotation matrix, Rz(roll) Ry(yaw) Rx(pitch); the only place that makes one from angles"
+    "Make a rotation matrix, Rz(roll) Ry(yaw) Rx(pitch); the only place that makes one from angles"
     yaw, pitch, roll = torch.broadcast_tensors(*(torch.as_tensor(a, dtype=torch.get_default_dtype())
                                                  if not torch.is_tensor(a) else a for a in (yaw, pitch, roll)))
     (cy, cp, cr), (sy, sp, sr) = ([f(a) for a in (-yaw, -pitch, roll)] for f in (torch.cos, torch.sin))

@@ -83,7 +83,7 @@ def _open_drawn_folder(
     if not isinstance(known, dict): raise ValueError(f'{path}: holds a {type(known).__name__}, and a dict is needed')
     known = {_number(k, path): _number(v, path) for k, v in known.items()}
     if lost := [n for n in names if _number(Path(n).stem, root) not in known]:
-        raise ValueError(f'{path}: says nothing of {lost[0]} and {len(lost) - 1} other frames; add their sources')
+        raise ValueError(f'{path}: has no source for {lost[0]} and {len(lost) - 1} other frames; add them')
     return _DrawnFolder(root, tuple(names), tuple(known[_number(Path(n).stem, root)] for n in names))
 
 # %% ../../nbs/data/07b_drawn_folder.ipynb #9b644d73

@@ -35,7 +35,7 @@ def _csv_rows(text, need):
     head, *rows = [o for o in lines if any(o)] or [[]]
     head = [o.lower() for o in head]
     if lack := [repr(k) for k in need if head and k not in head]:
-        raise ValueError(f"the first line is to name the columns, and lacks {', '.join(lack)}; add what is missing")
+        raise ValueError(f"the first line must name the columns; missing: {', '.join(lack)}")
     return [dict(zip(head, o)) for o in rows]
 
 def _json_rows(text, need):

@@ -28,31 +28,31 @@ class EmoCfg(TrainCfg):
     blocks:int = 2                      # residual blocks per level, one more on the way up
     heads:int = 8                       # of attention
     groups:int = 32                     # of norms, at most
-    places:bool = False                 # whether they are told where a pixel is
+    places:bool = False                 # whether they get the position of each pixel
     # share of a latent's power that its portrait leaves open, where a prediction begins at the portrait; 0: it does not
     from_portrait:float = 0.
     # sound, motion, speed
     frames:int = 12                     # that are made at a time
-    motion:int = 4                      # frames before them that are seen
+    motion:int = 4                      # frames before them that are given
     near:int = 2                        # frames of sound and speed to each side of a frame
     hear_width:int = 768                # channels of a frame's sound
     buckets:int = 9                     # of speed
     draw_steps:int = 40                 # of the diffusion, when a video is made
-    # what is left out at times, so that it can be guided by, or begin
+    # what is left out at times, for guidance and for first clips
     drop:float = .05                    # probability that the sound is left out
     drop_motion:float = .05             # and that a clip begins without motion frames; 1: there are never any
     # pieces that a study leaves out or adds
-    locate:bool = True                  # whether they are told where the face may be
+    locate:bool = True                  # whether there is a mask of the face's box
     hear_on:bool = False                # whether the layers of sound go on learning in the phase of speed
     # what pictures go through first, all of a clip alike
     flip:float = .5                     # probability that they are mirrored
     jitter:tuple = (0., 0., 0., 0.)     # brightness, contrast, saturation, hue
     jitter_p:float = 0.                 # probability of it
     # losses
-    w_v:float = 1.                      # squares of what the velocity is off
+    w_v:float = 1.                      # squared error of the velocity
     w_l1:float = 1.                     # the autoencoder's picture
     w_edge:float = 1.                   # and its edges
-    w_kl:float = 1e-6                   # and how far its latents are from noise
+    w_kl:float = 1e-6                   # KL divergence of its latents from noise
     # the four phases; those of a run are set by `in_phase`
     phase_steps:tuple = (300_000, 30_000, 30_000, 30_000)
     phase_bs:tuple = (16, 48, 4, 4)     # pictures, pairs, clips, clips
@@ -74,7 +74,7 @@ def in_phase(
     phase:str, # of `PHASES`
     **over, # other fields
 ) -> EmoCfg:
-    "The configuration of one phase of a run"
+    "Return the configuration of one phase of a run"
     if phase not in PHASES: raise ValueError(f"phase='{phase}': choose from {', '.join(PHASES)}")
     k = PHASES.index(phase)
     told = dict(phase=phase, steps=cfg.phase_steps[k], bs=cfg.phase_bs[k])

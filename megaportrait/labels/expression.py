@@ -91,8 +91,8 @@ class ExpressionStage(LabelStage):
     def pairs(self, st:State, clips:ClipSet) -> PairDataset:
         "The pairs; what their faces do is read before, and its spread kept with the network"
         if not clips.has_landmarks:
-            raise ValueError(f'{clips.root/clips.split} has clips without landmarks.npy, and what faces do is told by '
-                             f'landmarks; prepare them again')
+            raise ValueError(f'{clips.root/clips.split} has clips without landmarks.npy, from which expressions '
+                             f'are read; prepare them again')
         self.clips, self.faces = clips, [expressions(c) for c in clips]
         all_faces = torch.cat(self.faces)
         spread = all_faces[all_faces.isfinite().flatten(1).all(1)].std(0).clamp(min=1e-3)

@@ -122,7 +122,7 @@ def divergence(
     true:Tensor, # (...) logits
     pred:Tensor, # (...) logits
 ) -> Tensor: # ()
-    "Kullback-Leibler, mean over coins: it still pulls where `pred` is sure and wrong, as a difference would not"
+    "Compute Kullback-Leibler, mean over coins: it still pulls where `pred` is sure and wrong; a difference would not"
     bce, p = F.binary_cross_entropy_with_logits, true.sigmoid()
     return bce(pred, p) - bce(true, p)
 

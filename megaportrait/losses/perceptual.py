@@ -212,7 +212,7 @@ load_face_net = partial(load_net, 'face', FaceNet) # (path='', device='cpu'): th
 
 # %% ../../nbs/losses/00_perceptual.ipynb #8917fb80
 def photo_net() -> Lite0: # frozen, in eval mode
-    "EfficientNet-Lite0 trained on ImageNet; its file comes with the extra `photo`"
+    "Load EfficientNet-Lite0 trained on ImageNet; its file comes with the extra `photo`"
     net = Lite0()
     net.load_state_dict(load_state('lite0'))
     return net.eval().requires_grad_(False)

@@ -65,5 +65,5 @@ def seen_marks(
 def point_weights(
     moving:float, # weight of lips, eyelids, brows and irises; the other points have 1
 ) -> Tensor: # (478,)
-    "How much each landmark counts in `told_marks`"
+    "Return the weight of each landmark in `told_marks`"
     return torch.ones(478).index_fill(0, torch.tensor(MOVING), moving)

@@ -28,7 +28,7 @@ class VolumeEncoder(nn.Module):
     def early(self,
         x:Tensor, # (B, 3, H, W) image in [0, 1]
     ) -> Tensor: # (B, W0, H, W)
-        "What the stem sees, still in the picture's plane"
+        "Compute the features of the stem, still in the picture's plane"
         return self.stem(4*x - 2)
 
     def forward(self,

@@ -141,7 +141,7 @@ class BaseModel(_BaseParts):
     needs_photo = True # what it shows comes from a picture of the source
 
     def pose(self, x, pose, name):
-        "The pose that was given, else the pose network's; with `seen_pose` the network's, where it is at hand"
+        "Return the given pose, else the pose network's; with `seen_pose` the network's, where it is at hand"
         if pose is not None and not (self.cfg.seen_pose and self.pose_net is not None): return pose
         if self.pose_net is not None: return self.pose_net(x)
         raise ValueError(f'{name} is missing and the model has no trained pose network: use megaportrait.load, which '
@@ -153,7 +153,7 @@ class BaseModel(_BaseParts):
         x_s:Tensor, # (B, 3, H, W) in [0, 1]
         pose_s:Tensor|None = None, # (B, 4, 4) head to camera; None: ask the pose network
     ) -> Avatar:
-        "Understand a source, once"
+        "Compute what driving needs of a source, once"
         pose_s = self.pose(x_s, pose_s, 'pose_s')
         z_s = self.motion(x_s, pose_s)
         src = self.source(x_s, z_s, pose_s)
@@ -166,7 +166,7 @@ class BaseModel(_BaseParts):
         x_d:Tensor, # (B, 3, H, W) in [0, 1]
         pose_d:Tensor|None = None, # (B, 4, 4) head to camera; None: ask the pose network
     ) -> Tensor: # (B, 3, H, W) in [0, 1]
-        "The source with the motion of driving frames"
+        "Paint the source with the motion of driving frames"
         pose_d = self.pose(x_d, pose_d, 'pose_d')
         return self.drive_z(avatar, self.motion(x_d, pose_d), pose_d)
 
@@ -176,16 +176,16 @@ class BaseModel(_BaseParts):
         z_d:Tensor, # (B, Z), or (1, Z) for all
         pose_d:Tensor, # (B, 4, 4) head to camera, or (1, 4, 4) for all
     ) -> Tensor: # (B, 3, H, W) in [0, 1]
-        "The source with a given expression and pose"
+        "Paint the source with a given expression and pose"
         return self.driver(**_together(volume=avatar.volume, e_s=avatar.e_s, z_d=z_d, pose_d=pose_d,
                                        early=avatar.early, w_s2c=avatar.w_s2c))['x_sd']
 
     def forward(self, x_s, x_d, pose_s, pose_d, roll=0, augment=None, second=None):
-        "A pass of training, see `_train_pass`"
+        "Run a pass of training, see `_train_pass`"
         return _train_pass(self, x_s, x_d, pose_s, pose_d, roll, augment, second)
 
     def fold(self):
-        "A copy for inference: plain weights, the same output"
+        "Copy the model for inference: plain weights, the same output"
         return fold(self)
 
 # %% ../../nbs/mega/05_base.ipynb #f5d6ac6b
@@ -215,7 +215,7 @@ def roll_index(
     group:int, # samples that roll among themselves; divides `n`
     device:torch.device|None = None, # of the batch
 ) -> Tensor: # (n,) the neighbour of each
-    "Each sample's neighbour: the next in its group, after the last the first"
+    "Return each sample's neighbour: the next in its group, after the last the first"
     if group < 2 or n % group:
         raise ValueError(f'roll={group} must be at least 2 and divide the batch of {n}; change roll_group or bs')
     i = torch.arange(n, device=device)
@@ -261,5 +261,5 @@ def load_base(
     name:str|Path, # a folder, or the name of weights that the repository ships
     device:str|torch.device = 'cpu', # where it goes
 ) -> BaseModel:
-    "A saved base model, ready for use"
+    "Load a saved base model, ready for use"
     return with_pose_net(open_model(name, BaseCfg, BaseModel, device))

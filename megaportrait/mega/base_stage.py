@@ -33,19 +33,19 @@ from .config import BaseCfg, PictureCfg, presets, STRICT
 
 # %% ../../nbs/mega/06_base_stage.ipynb #ea24b930
 def picture_nets(cfg:PictureCfg) -> dict: # name to a frozen network
-    "The networks that `picture_terms` asks"
+    "Make the networks that `picture_terms` uses"
     return dict(percept=Perceptual(cfg)) | (dict(gaze=gaze_loss(cfg)) if cfg.w_gaze else {})
 
 def picture_weights(cfg:PictureCfg) -> list[Entry]:
-    "The files that `picture_nets` reads"
+    "List the files that `picture_nets` reads"
     return feature_weights(cfg) + ([gaze_weights(cfg)] if cfg.w_gaze else [])
 
 def picture_terms(
     st:State, # with `picture_nets` as its loss networks
     x:Tensor, # (B, 3, H, W) in [0, 1], the prediction
     b:dict, # x_d its truth, m_d the person or None, pose_d (B, 4, 4)
-) -> tuple[dict, Tensor, Tensor]: # terms; prediction and truth as features and critic see them
-    "The unweighted terms of Eqs. 4 and 5, and what is asked of pixels"
+) -> tuple[dict, Tensor, Tensor]: # terms; prediction and truth as the discriminator sees them
+    "Compute the unweighted terms of Eqs. 4 and 5, and the terms on pixels"
     cfg, fake, real = st.cfg, mask_foreground(x, b['m_d']), mask_foreground(b['x_d'], b['m_d'])
     terms = st.loss_nets['percept'](fake, real, b['pose_d'])
     if cfg.w_gaze: terms['gaze'] = st.loss_nets['gaze'](fake, real, b['pose_d'])
@@ -79,18 +79,20 @@ class BaseStage(PairStage):
 
     def second(self, st:State) -> bool: return self.cross(st) == 'full'
     def cross(self, st:State) -> str:
-        "Where the cross image comes from: a sample that is alone in its process has nobody to roll with"
+        "Choose where the cross image comes from: a sample that is alone in its process has nobody to roll with"
         return 'full' if st.cfg.cross == 'roll' and self.group(st) == 1 else st.cfg.cross
 
     def pairs(self, st:State, clips:ClipSet) -> PairDataset:
-        "The pairs; with `w_flow` what is known of their points is read before"
+        "Make the pairs; with `w_flow`, read their known points first"
         if st.cfg.w_flow: self.points = [known_points(c) for c in clips]
         return super().pairs(st, clips)
 
     def nets(self, cfg:BaseCfg) -> dict:
         if bad := [k for k in ('w_moved', 'w_painted') if getattr(cfg, k) and not cfg.carry]:
-            raise ValueError(f"{' and '.join(bad)} ask for carried pixels: set carry, or {' and '.join(bad)} to 0")
-        if cfg.w_read and not cfg.expression: raise ValueError('w_read asks a taught E_mtn: set expression too')
+            names = ' and '.join(bad)
+            raise ValueError(f"{names} need{'s'*(len(bad) == 1)} carried pixels: set carry=True, or {names} to 0")
+        if cfg.w_read and not cfg.expression:
+            raise ValueError('w_read needs the trained motion encoder: set expression=True')
         model = BaseModel(cfg)
         if cfg.imagenet: _imagenet_start(model)
         if cfg.expression: _expression_start(model)
@@ -105,12 +107,12 @@ class BaseStage(PairStage):
         return augment_pair(self.seen(st, to_float(batch | points, st.device)), st.cfg, gen, st.shard)
 
     def seen(self, st:State, b:dict) -> dict:
-        "The batch with the poses that the configuration asks for"
+        "Return the batch with the poses that the configuration asks for"
         if not st.cfg.seen_pose: return b
         with torch.no_grad(): return b | {k: st.loss_nets['pose'](b[f'x{k[4:]}']) for k in b if k.startswith('pose_')}
 
     def generate(self, st:State, b:dict, gen:torch.Generator):
-        "The prediction, the cross image, and all that the losses need of the way there"
+        "Compute the prediction, the cross image, and the intermediate results that the losses need"
         cross = self.cross(st) if adversarial_on(st) else 'none'
         names = ['s', 'd'] + ['s2', 'd2']*(cross == 'full')
         x, pose = ([b[f'{k}_{n}'] for n in names] for k in ('x', 'pose'))
@@ -122,13 +124,13 @@ class BaseStage(PairStage):
         return st.nets['model'](*x[:2], *pose[:2], roll=roll, augment=augment, second=second)
 
     def losses(self, st:State, b:dict, gen:torch.Generator) -> Losses:
-        "The generator's terms, Eqs. 4-7"
+        "Compute the generator's terms, Eqs. 4-7"
         with autocast(st):
             out = self.generate(st, b, gen)
             return self.judge(st, b, out)
 
     def judge(self, st:State, b:dict, out) -> Losses:
-        "What is asked of one pass"
+        "Compute the loss terms of one pass"
         cfg, model = st.cfg, st.nets['model']
         terms, fake, real = picture_terms(st, out.x_sd, b)
         if cfg.w_blink: terms['blink'] = _blink_term(st, b, out)
@@ -143,7 +145,7 @@ class BaseStage(PairStage):
         return Losses(terms, real, fake.detach())
 
     def picture(self, st:State, probe:dict) -> list: # rows of images
-        "Fixed pairs through the averaged weights: source, driver, self, and the cross image of the next identity"
+        "Show fixed pairs with the averaged weights: source, driver, self, and the cross image of the next identity"
         b = self.seen(st, to_float(probe, st.device))
         with torch.no_grad(), autocast(st):
             a = st.ema.avatar(b['x_s'], b['pose_s'])
@@ -159,22 +161,22 @@ def _blink_term(
     b:dict, # x_s, x_d, pose_s, pose_d
     out, # of the model
 ) -> Tensor: # ()
-    "How far what z tells of the eyelids is from what the gaze network sees"
+    "Measure the divergence of the eyelids predicted from z and those that the gaze network sees"
     z, x, pose = (torch.cat(o) for o in ((out.z_s, out.z_d), (b['x_s'], b['x_d']), (b['pose_s'], b['pose_d'])))
     with torch.no_grad(): seen = st.loss_nets['lids'](x, pose).blink
     return divergence(seen, st.nets['model'].eyelids(z))
 
 def _read_term(
-    model:BaseModel, # with a taught `E_mtn`
+    model:BaseModel, # with a trained `E_mtn`
     x_sd:Tensor, # (B, 3, H, W) the prediction
     b:dict, # x_d, pose_d
 ) -> Tensor: # ()
-    "How far what `E_mtn` reads from the prediction is from what it reads from the driver"
+    "Compare the expressions that `E_mtn` reads from the prediction and from the driver"
     with torch.no_grad(): z = model.motion(b['x_d'], b['pose_d'])
     return (model.motion(x_sd, b['pose_d']) - z).square().mean()
 
 def _fade(st:State) -> float:
-    "What is left at this step of a term that fades out"
+    "Compute the remaining weight of a term that fades out"
     return max(0., 1 - st.step/(st.cfg.flow_until*st.cfg.steps))
 
 def _flow_term(
@@ -182,7 +184,7 @@ def _flow_term(
     out, # of the model
     moving:float, # weight of the landmarks that expressions move
 ) -> Tensor: # ()
-    "How far the warps miss where known points came from: landmarks in depth; with carried pixels also all that is seen"
+    "Measure the error of the warps at known points: landmarks in depth; with carried pixels also visible points"
     s, d = ([b[f'{name}_{k}'] for name in ('marks', 'tracks')] for k in 'sd')
     way = compose(out.w_s2c, out.w_c2d) if out.way is None else out.way
     weight = point_weights(moving).to(way.device)
@@ -240,7 +242,7 @@ def train_base(
     pairs:int = 64, # of each kind to measure on; 0: do not measure
     **go, # seed, device, resume, workers, progress: as of chapter *The loop*
 ) -> dict: # the numbers of metrics.json; empty on other processes than the first
-    "Stage one from data to held-out numbers"
+    "Train stage one, from data to held-out numbers"
     if base:
         raise ValueError(f"base '{base}' was given, but the stage base needs none; leave it out, or name "
                          f"another stage")

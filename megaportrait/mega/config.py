@@ -31,7 +31,7 @@ class NetsCfg:
     # warp generators, Fig. 9b
     warp_widths:tuple = (512, 256, 128, 64, 32)  # at 4x4x4, then one adaptive block each
     warp_factors:tuple = ((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2))
-    # weights of head, torso and background in every voxel; off: all turns with the head
+    # weights of head, torso and background in every voxel; off: everything turns with the head
     rigid_parts:bool = False
     # G_3D, Fig. 9c
     g3d_widths:tuple = (192, 384, 512)  # per level
@@ -50,12 +50,12 @@ class NetsCfg:
     checkpoint:bool = False             # recompute activations of E_app, G_3D, G_2D and G_enh
 
 # %% ../../nbs/mega/00_config.ipynb #33586f6c
-# perceptual network to what its terms `vgg` and `face` must be weighed with to pull as VGG19 and VGGFace do
+# perceptual network to the factors of `w_vgg` and `w_face` that give gradients like those of VGG19 and VGGFace
 _PULL = dict(vgg=(1., 1.), face=(.1, .075), photo=(.025, .0125))
 
 @dataclass(frozen=True, kw_only=True)
 class PictureCfg(PairCfg):
-    "What judges a picture, and how pictures are varied: read by every stage of MegaPortraits (Sec. 4.1, App. B.1)"
+    "Losses on a picture and its augmentation: read by every stage of MegaPortraits (Sec. 4.1, App. B.1)"
     size:int = 512                      # side of the square crop, px
     groups:int = 32                     # of GroupNorm, at most; the largest common divisor with the width is used
     # losses, Sec. 4.1
@@ -76,9 +76,9 @@ class PictureCfg(PairCfg):
     # gaze network: 'shipped' (of this repository, features and answers) or 'rt_gene' (the paper's, features alone)
     gaze_net:str = 'shipped'
     percept_scales:int = 4              # image pyramid levels
-    disc_width:int = 64                 # critic's first width
+    disc_width:int = 64                 # discriminator's first width
     disc_strides:tuple = (2, 2, 2, 1)   # of its 3x3 convolutions
-    disc_scales:int = 2                 # critics on an image pyramid
+    disc_scales:int = 2                 # discriminators on an image pyramid
     # augmentation, App. B.1
     jitter:tuple = (.06, .03, .03, .03) # brightness, contrast, saturation, hue of a pair
     jitter_p:float = .8                 # probability of it
@@ -86,7 +86,7 @@ class PictureCfg(PairCfg):
     grey_p:float = .05                  # probability of grey, for the motion encoder only
 
     def goes_with(self, over:dict) -> dict: # other fields
-        "The weights that go with another network: features scaled to unit distance are steeper, RT-GENE's flatter"
+        "Return the weights that go with another network: features of unit distance are steeper, RT-GENE's flatter"
         eyes = dict(w_gaze=5*self.w_gaze) if (self.gaze_net, over.get('gaze_net')) == ('shipped', 'rt_gene') else {}
         was, now = _PULL.get(self.percept), _PULL.get(over.get('percept'))
         if not was or not now or was == now: return eyes
@@ -98,10 +98,10 @@ class BaseCfg(NetsCfg, PictureCfg):
     "The base model and its training (Sec. 3.1, 4.1); the defaults are `base512`"
     stage = 'base'
     w_cos:float = 2.                    # contrastive term, Eq. 7
-    w_blink:float = 0.                  # z tells the eyelids, as the gaze network sees them (off in the paper)
+    w_blink:float = 0.                  # z predicts the eyelids that the gaze network sees (off in the paper)
     w_volume:float = 0.                 # canonical volumes of one person agree (EMOPortraits; off in the paper)
     w_mismatch:float = 0.               # source and driver do not share an expression (EMOPortraits; off in the paper)
-    w_flow:float = 0.                   # the warps are told where known points came from (off in the paper)
+    w_flow:float = 0.                   # error of the warps at known points (off in the paper)
     flow_moving:float = 1.              # weight of lips, eyelids, brows and irises among those points
     flow_until:float = .9               # share of the steps over which that fades to nothing
     # E_mtn reads from the output what it reads from the driver, with `expression` (off in the paper)
@@ -124,7 +124,7 @@ class BaseCfg(NetsCfg, PictureCfg):
 
     @property
     def vol_size(self) -> int:  # px
-        "Side of the feature volume"
+        "Return the side of the feature volume"
         return self.size >> (len(self.app_widths) - 1)
 
 # %% ../../nbs/mega/00_config.ipynb #b30be692
@@ -165,7 +165,7 @@ presets: dict[str, BaseCfg] = dict(
 )
 
 # %% ../../nbs/mega/00_config.ipynb #ce3e6ee8
-FROM_MEMORY = dict( # fields of `BaseCfg`: no pixels are carried, no flow is told, the motion encoder is learned
+FROM_MEMORY = dict( # fields of `BaseCfg`: no carried pixels, no flow at known points, a motion encoder that learns
     carry=False, expression=False, mtn_width=8, w_flow=0., flow_moving=1., w_moved=0., w_painted=0., w_read=0.,
     w_eyes=0., w_mouth=0.)
 

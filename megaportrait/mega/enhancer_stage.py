@@ -114,7 +114,7 @@ class EnhancerStage(PairStage):
         return v | dict(x_sd=paint(x_d, pose_d), x_c=paint(x_o, pose_o), m_c=m_o)
 
     def losses(self, st:State, v:dict, gen:torch.Generator) -> Losses:
-        "Compute the terms of the enhancer's loss; the critic sees both kinds of pictures"
+        "Compute the terms of the enhancer's loss; the discriminator sees both kinds of pictures"
         cfg, model = st.cfg, st.nets['model']
         with autocast(st):
             hr, hr_c = model(v['x_sd']), model(v['x_c'])

@@ -23,7 +23,7 @@ class PortraitCfg(PairCfg):
     prior_n:int = 0                     # side of the grid of the landmark flow; 0: size/4, at least 32
     prior_points:int = 468              # landmarks that it passes through
     prior:bool = True                   # whether the flow begins with that of the landmarks
-    identity:bool = True                # whether the refining network is told who the source is
+    identity:bool = True                # whether the refining network gets the source's identity
     # losses
     w_pixel:float = 0.                  # L1 on a Laplacian pyramid, output against driver
     w_warp:float = 1.                   # the same of what was only carried

@@ -26,7 +26,7 @@ def shares(
     t:Tensor, # (B,) in [0, 1]
     least:float = 0., # share of the sample's power at t = 1
 ) -> tuple[Tensor, Tensor]: # (B, 1, ...) each
-    "Factors of sample and noise, shaped to go with `x`"
+    "Compute the factors of sample and noise, shaped to go with `x`"
     a = _alpha_bar(t, least).view(-1, *[1]*(x.dim() - 1))
     return a.sqrt(), (1 - a).sqrt()
 
@@ -67,7 +67,7 @@ def velocity(
     t:Tensor, # (B,) in [0, 1]
     noise:Tensor, # as `x`
 ) -> Tensor: # as `x`
-    "What a network is to say, under zero terminal SNR (Salimans and Ho, 2022; Lin et al., 2024)"
+    "Compute the target of a network, under zero terminal SNR (Salimans and Ho, 2022; Lin et al., 2024)"
     a, b = shares(x, t, 0.)
     return a*noise - b*x
 
@@ -76,6 +76,6 @@ def from_velocity(
     t:Tensor, # (B,) in [0, 1]
     v:Tensor, # as `x_t`
 ) -> Tensor: # as `x_t`
-    "The sample that a velocity means"
+    "Compute the sample that a velocity implies"
     a, b = shares(x_t, t, 0.)
     return a*x_t - b*v

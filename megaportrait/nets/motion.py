@@ -34,7 +34,7 @@ def motion_crop(
     size:int, # side of the crop, px
     zoom:float = 2., # as in `_crop_map`
 ) -> Tensor: # (B, 3, size, size) in [0, 1]
-    "What E_mtn gets to see: the face, upright and centred; black beyond the picture's rim"
+    "Crop the input of E_mtn: the face, upright and centred; black beyond the picture's rim"
     # average, then sample: no moiré from large pictures
     if (k := int(x.shape[-1]/zoom/size)) > 1: x = F.avg_pool2d(x, k)
     return sample_affine(x, _crop_map(pose.float(), zoom), (size, size))

@@ -46,7 +46,7 @@ def warp(
 def rigid_parts(
     pose:Tensor, # (B, 4, 4) of the head
 ) -> Tensor: # (B, 3, 4, 4)
-    "Poses of the head; of the torso, which goes and grows with it but does not turn; of the background, which stays"
+    "Return poses: of the head; of the torso, shifted and scaled with it but not turned; of the background, fixed"
     s, R, t = split(pose)
     still = torch.eye(4).to(pose).expand_as(pose)
     return torch.stack([pose, similarity(still[:, :3, :3], s, t), still], 1)
@@ -69,7 +69,7 @@ def follow(
     weights:Tensor|None = None, # (D, H, W, 3) of head, torso and background at each; None: all is head
     back:bool = False, # by the inverse
 ) -> Tensor: # (B, D, H, W, 3)
-    "Where points get to that follow the rigid parts by their weights; positions are float32 also under autocast"
+    "Move points with the rigid parts by their weights; positions are float32 also under autocast"
     with full_precision(points):
         pose, points = pose.float(), points.float()
         if weights is None: return apply(invert(pose) if back else pose, points.flatten(1, 3)).view(points.shape)
@@ -83,7 +83,7 @@ def to_canonical(
     flow:Tensor, # (B, D, H, W, 3) D_s, offsets at canonical points
     weights:Tensor|None = None, # (D, H, W, 3) of head, torso and background at each canonical point
 ) -> Tensor: # (B, D, H, W, 3) where each canonical point lies in the source's camera
-    "The grid of w_s->: g(c) = T_s(c + D_s(c))"
+    "Compute the grid of w_s->: g(c) = T_s(c + D_s(c))"
     return follow(pose_s, identity_grid(flow.shape[1:4], flow.device) + flow.float(), weights)
 
 # %% ../../nbs/nets/02_warp.ipynb #8adf5dee
@@ -92,7 +92,7 @@ def to_driver(
     flow:Tensor, # (B, D, H, W, 3) D_d, offsets at canonical points
     weights:Tensor|None = None, # (D, H, W, 3) of head, torso and background at each point before the camera
 ) -> Tensor: # (B, D, H, W, 3) where each point before the driver's camera lies in the canonical space
-    "The grid of w_->d: g(p) = q + D_d(q), q = T_d^-1(p)"
+    "Compute the grid of w_->d: g(p) = q + D_d(q), q = T_d^-1(p)"
     q = follow(pose_d, identity_grid(flow.shape[1:4], flow.device).expand_as(flow), weights, back=True)
     return q + warp(flow.float().movedim(-1, 1), q).movedim(1, -1)
 
@@ -130,7 +130,7 @@ def warp_portable(
     v:Tensor, # (B, C, D, H, W) features
     grid:Tensor, # (B, D', H', W', 3) where to look in `v`, xyz in [-1, 1]
 ) -> Tensor: # (B, C, D', H', W') trilinear, outside of `v` its border goes on; in the dtype of `v`
-    "`warp` from elementary operators, for exports and for devices without 3-D `grid_sample`"
+    "Compute `warp` from elementary operators, for exports and for devices without 3-D `grid_sample`"
     B, C, D, H, W = v.shape
     rows = v.float().flatten(2).transpose(1, 2).reshape(-1, C)                     # one row of features per voxel
     at = [(((x.float() + 1)*n - 1)/2).clamp(0, n - 1) for x, n in zip(grid.unbind(-1), (W, H, D))]  # in voxels

@@ -176,10 +176,10 @@ def _parser() -> argparse.ArgumentParser:
     "The flags of `megaportrait benchmark`"
     p = argparse.ArgumentParser(
         'megaportrait benchmark',
-        description='Measure how fast a preset runs or trains on this machine, with new weights, '
+        description='Measure how fast a preset runs or trains on this machine, with random weights, '
                     'and add the rows to a table.',
         epilog='Example: megaportrait benchmark --preset base256 --only folded,light --threads 2')
-    p.add_argument('--preset', default='tiny', choices=list(presets))
+    p.add_argument('--preset', default='tiny', choices=list(presets), help='sizes to measure; default: tiny')
     p.add_argument('--training', action='store_true', help='measure steps of training instead of frames')
     p.add_argument('--only', default='', help=f"some of {','.join(NETWORKS)}, with commas, or of training some of "
                                               f"{','.join(STAGES)}; default: all that the preset has")

@@ -155,8 +155,8 @@ def train(
         def save():
             _check_finite({k: float(v) for k, v in terms.items()}, st.step, run)
             if st.rank == 0 and st.step: _save_run(run, st, stage)
-        bar = tqdm(total=cfg.steps, initial=st.step, desc=f'{stage.name} {run.name}', disable=not progress or st.rank > 0,
-                   mininterval=5)
+        bar = tqdm(total=cfg.steps, initial=st.step, desc=f'{stage.name} {run.name}', mininterval=5,
+                   disable=not progress or st.rank > 0)
         with _interruptible() as stop, bar:
             while st.step < end and not anywhere(stop.is_set(), st):
                 for g in (g for o in st.opts.values() for g in o.param_groups): g['lr'] = g['peak']*cosine(st.step, cfg)

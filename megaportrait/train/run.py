@@ -157,8 +157,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--data', default='', help='prepared folder (see megaportrait prepare); default: synthetic people')
     p.add_argument('--stills', default='', help='sharp pictures for stage hr: a prepared folder of twice the size, or '
                                                 'photographs; default: --data')
-    p.add_argument('--run', default='', help='run folder; default: runs/STAGE-PRESET; of all stages that of their '
-                                             'run folders')
+    p.add_argument('--run', default='', help='run folder; default: runs/STAGE-PRESET; with all: the folder that '
+                                             'holds the run folders')
     p.add_argument('--base', default='', help='what a later stage builds on: a run folder, or the name of weights that '
                                               'the repository ships')
     p.add_argument('--from', dest='start', default='', help='start a new run with the weights, and without --preset '
@@ -168,8 +168,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--batch-size', type=int, default=0, help='pairs per step over all processes')
     p.add_argument('--seed', type=int, default=0, help='random seed')
     p.add_argument('--device', default='', help='cpu, cuda, cuda:1; default: the best at hand')
-    p.add_argument('--workers', type=int, default=-1, help='processes that load data for each that trains; by default '
-                                                           'the cores beside a GPU, none beside a CPU')
+    p.add_argument('--workers', type=int, default=-1, help='processes that load data for each that trains; default: '
+                                                           'by the number of cores when training on a GPU, 0 on '
+                                                           'a CPU')
     p.add_argument('--pairs', type=int, default=64, help='pairs to measure at the end; 0: do not measure')
     p.add_argument('--fresh', action='store_true', help='refuse a run folder that holds a run, instead of continuing '
                                                         'with it')
@@ -218,7 +219,7 @@ def _train(a):
 def main(
     argv:list|None = None, # default: the command line
 ) -> int: # exit code
-    "Entry of `megaportrait train`"
+    "Run `megaportrait train`"
     try: _train(_parser().parse_args(argv))
     except KeyboardInterrupt as e:
         print(f"megaportrait train: {str(e) or 'stopped'}", file=sys.stderr)

@@ -55,7 +55,7 @@ def update(
 class Losses:
     "What a stage says about a batch, or a part of one"
     terms:dict                # name to (), unweighted
-    real:Tensor|None = None   # (B, 3, H, W) what the critic is shown as real
+    real:Tensor|None = None   # (B, 3, H, W) real pictures for the discriminator
     fake:Tensor|None = None   # (B', 3, H, W) and as generated, without a gradient
     notes:dict = field(default_factory=dict)  # name to (), logged and not minimised
 
@@ -80,7 +80,7 @@ def _split_batch(
 
 # %% ../../nbs/train/02_stage.ipynb #1fc00981
 def adversarial_on(st:State) -> bool:
-    "Tell whether the critic, and the terms that wait for it, take part"
+    "Tell whether the discriminator, and the terms that wait for it, take part"
     return st.step >= st.cfg.adv_from*st.cfg.steps
 
 def adversarial_terms(
@@ -88,7 +88,7 @@ def adversarial_terms(
     fake:Tensor, # (B, 3, H, W) masked prediction
     real:Tensor, # (B, 3, H, W) masked target
 ) -> dict:
-    "Compute the critic's score and its features, without a gradient to the critic"
+    "Compute the terms on the discriminator's score and features, without a gradient to it"
     with torch.no_grad(): _, f_real = critic(real)
     with frozen(critic): scores, f_fake = critic(fake)
     return dict(adv=hinge_g(scores), fm=feature_matching(f_fake, f_real))
@@ -113,7 +113,7 @@ class Stage:
         return batch
 
     def step(self, st:State, batch:dict) -> dict: # what goes into the log
-        "Make both updates of adversarial training, or the only one of a stage without a critic"
+        "Make both updates of adversarial training, or the only one of a stage without a discriminator"
         gen = step_generator(st.seed, st.step)
         parts, judged, log = _split_batch(self.prepare(st, batch, gen), st.cfg.micro), [], {}
         def shares() -> Iterator[Tensor]:
@@ -132,7 +132,7 @@ class Stage:
         return log
 
     def doubts(self, st:State, judged:list, log:dict) -> Iterator[Tensor]:
-        "Yield the critic's loss, part by part"
+        "Yield the discriminator's loss, part by part"
         for o in judged:
             with autocast(st): loss = hinge_d(*(st.nets['critic'](x)[0] for x in (o.real, o.fake)))/len(judged)
             log['d'] = log['d'] + loss.detach()

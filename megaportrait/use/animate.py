@@ -214,7 +214,7 @@ def _parser():
 def main(
     args:list|None=None, # command line, default the real one
 ):
-    "Entry of `megaportrait animate`"
+    "Run `megaportrait animate`"
     a = vars(_parser().parse_args(args))
     if a['reference'] < 0: a['reference'] = None
     try: told = animate(**a)

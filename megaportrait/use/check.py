@@ -72,7 +72,7 @@ def _lines(name, found):
 def main(
     args:list|None=None, # command line, default the real one
 ) -> int: # exit code: 1 if a file could not be read
-    "Entry of `megaportrait check`"
+    "Run `megaportrait check`"
     p = argparse.ArgumentParser('megaportrait check', epilog='Example: megaportrait check out.mp4 portrait.png',
                                 description='Say whether pictures and videos declare themselves synthetic.')
     p.add_argument('files', nargs='+', metavar='FILE', help='picture or video')

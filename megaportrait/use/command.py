@@ -66,7 +66,7 @@ def main(
     args:list|None=None, # command line, default the real one
     ready:Callable=lambda: None, # called when the libraries are loaded and the work begins
 ) -> int: # exit code
-    "Entry of `megaportrait`"
+    "Run `megaportrait`"
     args = sys.argv[1:] if args is None else args
     name = _parser().parse_args(args[:1]).command
     try:

@@ -127,7 +127,7 @@ def checkup() -> list[str]: # ten lines
 def main(
     args:list|None=None, # command line, default the real one
 ):
-    "Entry of `megaportrait doctor`"
+    "Run `megaportrait doctor`"
     argparse.ArgumentParser('megaportrait doctor', description='Say in ten lines what this machine can do.',
                             epilog='Example: megaportrait doctor').parse_args(args)
     print('\n'.join(checkup()))

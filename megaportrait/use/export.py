@@ -122,7 +122,7 @@ def export(
     out:str|Path, # .onnx or .pt2
     model:str|Path|nn.Module = 'tiny-hr', # a run folder, a name of shipped weights, or a model
     face:int|None = None, # which face of the source, from the left, 0 first, where there are several
-    int8:str|Path = '', # a driver, for a student of eight bits: ranges are those of its frames; empty: float32
+    int8:str|Path = '', # a driver, for a student in eight bits that is calibrated on its frames; empty: float32
 ) -> Path:
     "Write the avatar of a portrait as one file"
     _check_name(out := check_writable(out, source))
@@ -149,12 +149,12 @@ def _parser():
     p.add_argument('out', help='the .onnx or .pt2 to write')
     p.add_argument('--model', default='tiny-hr', help='run folder, or name of shipped weights; default: tiny-hr')
     p.add_argument('--face', type=int, metavar='N', help='face of the source to use, from the left, 0 first')
-    p.add_argument('--int8', default='', metavar='DRIVER', help='a student of eight bits, faster on CPUs; take ranges '
-                                                                'from a video, clip folder or person NAME')
+    p.add_argument('--int8', default='', metavar='DRIVER', help='write a student in eight bits, faster on CPUs, '
+                                                                'calibrated on this video, clip folder or person NAME')
     return p
 
 def main(
     args:list|None = None, # command line, default the real one
 ):
-    "Entry of `megaportrait export`"
+    "Run `megaportrait export`"
     print(export(**vars(_parser().parse_args(args))))

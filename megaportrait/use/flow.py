@@ -116,7 +116,7 @@ def true_flow(
     pair:Pair,
     edit:Edit, # pose and strength
 ) -> tuple[Tensor, Tensor]|None: # (1, S, S, 2) offsets, crop coordinates, and (1, S, S) whether the source shows it
-    "Where each pixel of the true picture was in the source; None where a portrait is not synthetic"
+    "Find where each pixel of the true picture was in the source; None where a portrait is not synthetic"
     m = _motion_of(pair, edit)
     return m and dense_flow(pair.source.who, m, pair.source.motion, pair.model.in_size)
 

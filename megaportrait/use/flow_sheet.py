@@ -21,7 +21,7 @@ from .flow_pictures import draw_arrows, FINE, flow_colour, font, Show, show_arro
 
 # %% ../../nbs/use/13_flow_sheet.ipynb #72c28220
 def picture_panel(x, resample=Image.BICUBIC, side=SIDE):
-    "A panel from (3, H, W) in [0, 1]"
+    "Make a panel from (3, H, W) in [0, 1]"
     return Image.fromarray(to_uint8(x)).resize((side, side), resample)
 
 def _blank(*lines):
@@ -45,7 +45,7 @@ def _feature_panels(
 def checker_panel(
     grid:Tensor, # (H, W, 3) positions, a slice
 ) -> Image.Image:
-    "A checkerboard seen through a slice of a warp"
+    "Draw a checkerboard seen through a slice of a warp"
     g = F.interpolate(grid.movedim(-1, 0)[None], (SIDE, SIDE), mode='bilinear', align_corners=False)[0].movedim(0, -1)
     return picture_panel(checker(g))
 
@@ -83,7 +83,7 @@ def carried_panels(
     true:tuple|None, # what `true_flow` gave
     row:int=3, # of the sheet
 ) -> list: # row, column, title and picture of each; none of a model that does not carry
-    "The source's pixels along the flow, their share of the output, their flow, the true one, and how far it is off"
+    "Draw the carried pixels, their share of the output, their flow, the true flow, and the error of theirs"
     if (c := view.carried) is None: return []
     px = lambda v: v[0]*pair.model.in_size/2
     share = picture_panel(c.mask[0].expand(3, -1, -1))

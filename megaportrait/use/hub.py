@@ -117,7 +117,7 @@ def push(
 def main(
     args:list|None=None, # command line, default the real one
 ) -> int: # exit code
-    "Entry of `megaportrait push`"
+    "Run `megaportrait push`"
     p = argparse.ArgumentParser(
         'megaportrait push', description='Put a model on the Hugging Face Hub, with a page that says what it is.',
         epilog='Example: megaportrait push runs/mine OWNER/NAME --pictures runs/report --licence apache-2.0')

@@ -186,7 +186,7 @@ def _parser():
 def main(
     args:list|None = None, # command line, default the real one
 ):
-    "Entry of `megaportrait live`"
+    "Run `megaportrait live`"
     a = vars(_parser().parse_args(args))
     window = a.pop('window') or not a['out']
     try: told = live(**a, show='window' if window else '')

@@ -219,7 +219,7 @@ def _parser():
     p.add_argument('--steps', type=int, default=0, help='of learning, instead of a time')
     p.add_argument('--lr', type=float, default=1e-3, help='step size; default: 0.001')
     p.add_argument('--batch-size', dest='bs', type=int, default=4, help='pictures of a step; default: 4')
-    p.add_argument('--seed', type=int, default=0)
+    p.add_argument('--seed', type=int, default=0, help='random seed; default: 0')
     p.add_argument('--device', default='', help='cpu, cuda, …; default: the best at hand')
     p.add_argument('--quiet', dest='progress', action='store_false', help='no progress bars')
     return p
@@ -227,7 +227,7 @@ def _parser():
 def main(
     args:list|None = None, # command line, default the real one
 ):
-    "Entry of `megaportrait personalise`"
+    "Run `megaportrait personalise`"
     a = vars(_parser().parse_args(args))
     try: told = personalise(**a)
     except KeyboardInterrupt: raise KeyboardInterrupt(f"stopped; {a['out']} holds no model") from None

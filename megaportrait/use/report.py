@@ -293,7 +293,7 @@ def _parser():
 def main(
     args:list|None=None, # command line, default the real one
 ):
-    "Entry of `megaportrait evaluate`"
+    "Run `megaportrait evaluate`"
     r = Evaluation(**vars(_parser().parse_args(args)))
     n = len(_make_report(r))
     print(f'\n{r.out}: {n} numbers and', ', '.join(sorted(p.name for p in r.out.iterdir())))

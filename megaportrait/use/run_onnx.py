@@ -114,7 +114,7 @@ def run(
 def main(
     args:list|None = None, # command line, default the real one
 ) -> int: # exit code
-    "Entry of `python -m megaportrait.use.run_onnx`"
+    "Run `python -m megaportrait.use.run_onnx`"
     p = argparse.ArgumentParser(
         'python -m megaportrait.use.run_onnx', description='Drive an exported avatar by a clip; needs no torch.',
         epilog='Example: python -m megaportrait.use.run_onnx avatar.onnx data/synthetic/eval/eval-00000-00 out.mp4')

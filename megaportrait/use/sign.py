@@ -41,7 +41,7 @@ def sign(
 def main(
     args:list|None=None, # command line, default the real one
 ) -> int: # exit code
-    "Entry of `megaportrait sign`"
+    "Run `megaportrait sign`"
     p = argparse.ArgumentParser(
         'megaportrait sign', description='Sign that a picture or video was made by a trained model (C2PA).',
         epilog='Example: megaportrait sign out.mp4 --certificate chain.pem --key key.pem')

@@ -222,7 +222,7 @@ def main(
     args:list|None = None, # command line, default the real one
     call:Callable = subprocess.call, # runs a command
 ) -> int: # exit code
-    "Entry of `megaportrait studio`"
+    "Run `megaportrait studio`"
     a, page = _parser().parse_args(args), project_root()/'nbs/studio_app.ipynb'
     if not 0 < a.port < 65536: raise ValueError(f'port {a.port}: give one from 1 to 65535, such as 8866')
     if not page.is_file():

@@ -57,7 +57,7 @@ class _StandIn:
 
 # %% ../../nbs/use/21_talk.ipynb #d80216dd
 def _poses(x, head):
-    "Where the head is, about where it is on average (T, 4, 4)"
+    "Compute the poses of the head, relative to their mean (T, 4, 4)"
     h = neutral(len(x))
     h[:, _HEAD] += head*(x[:, _HEAD] - x[:, _HEAD].mean(0))
     return to_motion(h).pose
@@ -69,7 +69,7 @@ def _talk_frames(
     head:float = 1., # share of the head's motion
     bs:int = 4, # frames at a time
 ) -> Iterator[np.ndarray]: # (S, S, 3) uint8
-    "The photograph, doing that"
+    "Yield the photograph with this motion"
     model, avatar, who = puppet.model, puppet.avatar, _StandIn()
     to = lambda o: o.to(puppet.device)
     poses = relative_pose(puppet.source.pose, _poses(x, head), torch.eye(4)[None])
@@ -79,7 +79,7 @@ def _talk_frames(
 
 @dataclass(frozen=True)
 class _Heard:
-    "A file of which only the sound counts"
+    "A file that is used only for its sound"
     path:Path
     begins:float = 0.
     start:float = 0.
@@ -90,7 +90,7 @@ class _Heard:
 _NOTE = 'Synthetic video: made with megaportrait from one photograph and a sound. The person shown did not say this.'
 
 def _sound_of(speech, text, voice, folder):
-    "The sound, and the file that it is in"
+    "Return the sound, and the file that it is in"
     if bool(text) == bool(speech): raise ValueError('give either a recording or a text')
     if not text: return read_sound(speech), Path(speech)
     said = speak(text, voice).sound
@@ -99,16 +99,16 @@ def _sound_of(speech, text, voice, folder):
 
 # %% ../../nbs/use/21_talk.ipynb #70edc595
 def _refuse(name, **given):
-    "Options that this way of talking does not have"
+    "Refuse options that this way of talking does not have"
     if bad := [k for k, v in given.items() if v is not None]: raise ValueError(f'{name} has no {bad[0]}: leave it out')
 
 def _check_wish(gaze, mood, head):
-    "Refuse numbers that no talker knows, before anything is read"
+    "Refuse numbers outside of their range, before anything is read"
     for name, v, low in (*(('gaze', o, -1) for o in gaze or ()), ('mood', mood, -1), ('head', head, 0)):
         if v is not None and not low <= v <= 1: raise ValueError(f'{name}={v}: give a number from {low} to 1')
 
 def _carried(model, photo, tracker, face, device, sound, talker, gaze, mood, head, seed, guide, bs):
-    "Rate, number and iterator of frames that a talker moves the photograph to"
+    "Return rate, number and iterator of the frames of a moved photograph"
     gaze, mood, head = gaze or (0., 0.), mood or 0., 1. if head is None else head
     net, wish = load_talker(talker or 'talker'), condition(gaze_x=gaze[0], gaze_y=gaze[1], mood=mood)
     x = motion_of(net, sound, wish, seed=seed, guide=.25 if guide is None else guide)
@@ -119,7 +119,7 @@ def _carried(model, photo, tracker, face, device, sound, talker, gaze, mood, hea
     return net.cfg.fps, len(x), map(compositor, _talk_frames(puppet, x, head, bs or 4))
 
 def _painted(net, photo, tracker, face, device, sound, speed, steps, seed, guide):
-    "Rate, number and iterator of frames that EMO paints"
+    "Return rate, number and iterator of the frames that EMO paints"
     if speed is not None and not speed >= 0: raise ValueError(f'speed={speed}: give degrees per second, 0 or more')
     if steps is not None and steps < 1: raise ValueError(f'steps={steps}: give 1 or more')
     source = open_source(photo, tracker, face, landmarks=True)
@@ -183,8 +183,8 @@ def _parser():
                    help="where the eyes look on average, -1 to 1: to the picture's right, up")
     p.add_argument('--mood', type=float, help='mood, from -1 (sad) to 1 (happy)')
     p.add_argument('--head', type=float, help='how much the head moves, 0 to 1')
-    p.add_argument('--speed', type=float, help='how fast the head turns, degrees per second; with EMO alone')
-    p.add_argument('--steps', type=int, help='steps of the diffusion; default what its settings say; with EMO alone')
+    p.add_argument('--speed', type=float, help='how fast the head turns, degrees per second; only with EMO')
+    p.add_argument('--steps', type=int, help='steps of the diffusion; default: as in its settings; only with EMO')
     p.add_argument('--seed', type=int, default=0, help='random seed of what the sound does not determine')
     p.add_argument('--model', default='', help='model that moves the photograph by landmarks, default carrier; or EMO, '
                                                     'which paints the video: its run folder')
@@ -200,7 +200,7 @@ def _parser():
 def main(
     args:list|None=None, # command line, default the real one
 ):
-    "Entry of `megaportrait talk`"
+    "Run `megaportrait talk`"
     a = vars(_parser().parse_args(args))
     told = talk(**a)
     print(f"{told['out']}: {told['frames']} frames, {told['seconds']:.1f} s at {told['fps']:g} frames/s")
