@@ -30,7 +30,7 @@ class Spoken:
     def frames(self,
         fps:float = 25, # of a video
     ) -> int:
-        "Whole frames that it lasts"
+        "Count the whole frames that it lasts"
         return int(self.seconds*fps)
 
 # %% ../../nbs/data/41_speech.ipynb #ad8ea279

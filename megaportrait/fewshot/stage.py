@@ -139,7 +139,7 @@ class FewShotStage(PairStage):
             yield loss
 
     def picture(self, st:State, probe:dict) -> list: # rows of images
-        "Fixed episodes: a photograph, the drawing, output, truth, and the output with the next person's embedding"
+        "Show fixed episodes: photograph, drawing, output, truth, and the output with the next person's embedding"
         b = self.prepare(st, probe, torch.Generator().manual_seed(0))
         (x, truth), (y, drawn) = (_parted(b[k], st.cfg.shots) for k in 'xy')
         with torch.no_grad(), autocast(st):
