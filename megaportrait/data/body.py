@@ -175,7 +175,7 @@ def _met(x):
     return x
 
 class Body:
-    "What one person's head is made of, and where it is in any motion"
+    "The geometry of one person's head, and its place in any motion"
     def __init__(self, identity:Identity):
         k = load_kit()
         self.coarse, self.joints = shape(identity)

@@ -29,7 +29,7 @@ _LOOK = math.radians(30) # an eye turned so far has its eyeLook action at 1
 
 @dataclass(frozen=True)
 class Motion:
-    "How a head moves, the same for all people: T frames"
+    "The motion of a head, the same for all people: T frames"
     yaw:Tensor        # (T,) radians, + turns the nose to the right of the picture
     pitch:Tensor      # (T,) radians, + lifts the face
     roll:Tensor       # (T,) radians, + turns clockwise

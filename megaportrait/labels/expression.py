@@ -212,8 +212,8 @@ def train_expression(
 
 _BARS = dict(jaw=(.85, False), smile=(.6, False), width=(.6, False), eyelid_left=(.8, False), eyelid_right=(.8, False),
              brows=(.5, False), gaze_side=(.5, False), gaze_up=(.5, False))
-_LIMITS = ('Trained on synthetic people alone, within ±35° of yaw. It needs the pose of the head. It tells what '
-           'landmarks tell; tongue, teeth and wrinkles are not among it.')
+_LIMITS = ('Trained on synthetic people alone, within ±35° of yaw. It needs the pose of the head. It predicts what '
+           'landmarks describe; tongue, teeth and wrinkles are not part of it.')
 
 def expression_card(
     net:_ExpressionNet,

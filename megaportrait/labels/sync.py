@@ -243,9 +243,9 @@ def train_sync(
 _BARS = dict(numbers_offset_right=(.95, False), numbers_shift_right=(.95, False),
              numbers_offset_right_other=(.15, True), numbers_told_apart=(.98, False), pixels_offset_right=(.9, False),
              pixels_shift_right=(.9, False), pixels_told_apart=(.95, False))
-_LIMITS = ('It has heard one synthesiser, in English, and watched synthetic mouths that move by our rules. It tells '
-           'whether lips are on time and say this rather than that; it does not tell how natural they are, and lips '
-           'that exaggerate can score above true ones. On real people trust differences between sounds for the same '
+_LIMITS = ('It was trained on one synthesiser, in English, and on synthetic mouths that move by our rules. It measures '
+           'whether lips are on time and match the sound; it does not measure how natural they are, and lips that '
+           'exaggerate can score above true ones. On real people trust differences between sounds for the same '
            'picture more than the size of a number.')
 
 def sync_card(
@@ -256,6 +256,7 @@ def sync_card(
     "Write the page that accompanies sync.safetensors"
     rows = [{f'{k}_{n}': v for k in ('numbers', 'landmarks', 'pixels') for n, v in m[k].items()}
             | dict(people_trained=m['people']) | {k: m[k] for k in ('steps', 'minutes', 'on', 'seed')} for m in runs]
-    data = (f"The 40 minutes of synthetic speech in `data/speech`, acted; for the eye {runs[0]['people']} synthetic "
-            f"people with strong expressions (`data.synthetic.make_people`), labels from the renderer.")
+    data = (f"The 40 minutes of synthetic speech in `data/speech`, performed by synthetic people; for the eye "
+            f"{runs[0]['people']} synthetic people with strong expressions (`data.synthetic.make_people`), labels "
+            f"from the renderer.")
     return card('sync', net, command, data, rows, _BARS, _LIMITS)

@@ -98,7 +98,7 @@ LAG = 15 # frames; the largest offset that is looked at
 
 @dataclass(frozen=True)
 class Sync:
-    "How well sound and lips of a clip go together"
+    "The match of sound and lips of a clip, at every offset"
     distances:Tensor # (31,) mean distance at offsets -15 to 15, in [0, 2]
 
     @property
