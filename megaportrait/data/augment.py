@@ -80,7 +80,7 @@ def colour_jitter(
     grey_p:float = 0., # probability that it loses its colour
     shard:tuple = (0, 1), # rank and number of processes
 ) -> Tensor: # (N, 3, H, W) in [0, 1]
-    "Colour jitter, one draw per image"
+    "Jitter colours, with one draw per image"
     return recolour(x, draw_colours(len(x), strength, p, grey_p, generator, shard))
 
 # %% ../../nbs/data/12_augment.ipynb #bed37093

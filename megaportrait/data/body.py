@@ -98,7 +98,7 @@ def moved(
     x, # tensors, or lists, dictionaries, records and objects of them
     device:str|torch.device,
 ):
-    "A copy with all tensors on a device"
+    "Copy an object with all its tensors to a device"
     if torch.is_tensor(x): return x.to(device)
     if isinstance(x, dict): return {k: moved(v, device) for k, v in x.items()}
     if isinstance(x, (list, tuple)): return type(x)(moved(v, device) for v in x)
@@ -129,7 +129,7 @@ def skin_points(
     W:Tensor, # (N, 5) weights of the bones
     M:Tensor, # (T, 5, 4, 4) bones
 ) -> Tensor: # (T, N, 3)
-    "Points carried by bones"
+    "Move points with the bones that carry them"
     A = torch.einsum('nk,tkx->tnx', W, M[:, :, :3].flatten(2)).unflatten(2, (3, 4))
     return (A[..., :3] @ V[..., None])[..., 0] + A[..., 3]
 
@@ -137,7 +137,7 @@ def vertex_normals(
     V:Tensor, # (T, N, 3)
     tri:Tensor, # (F, 3)
 ) -> Tensor: # (T, N, 3) unit length
-    "Normals of points, from the triangles around them"
+    "Compute normals of points, from the triangles around them"
     a, b, c = (V[:, tri[:, j]] for j in range(3))
     n = torch.linalg.cross(b - a, c - a, dim=-1)
     out = torch.zeros_like(V)
@@ -150,7 +150,7 @@ def eyeball(
     rings:int = 14, # from the middle of the pupil to the back
     turns:int = 24, # around
 ) -> tuple[Tensor, Tensor]: # points (V, 3) about 1 from the centre, triangles
-    "The front of an eyeball with its cornea, looking along z"
+    "Build the front of an eyeball with its cornea, looking along z"
     a = torch.cat([torch.linspace(0, .6, rings//2 + 1), torch.linspace(.6, 1.9, rings//2 + 1)[1:]])
     a, b = torch.meshgrid(a, torch.arange(turns)*(2*math.pi/turns), indexing='ij')
     r = 1 + .05*torch.exp(-(a/.42)**4)
@@ -175,7 +175,7 @@ def _met(x):
     return x
 
 class Body:
-    "What one person's head is made of, and where it is in any motion"
+    "The geometry of one person's head, and its place in any motion"
     def __init__(self, identity:Identity):
         k = load_kit()
         self.coarse, self.joints = shape(identity)
@@ -221,7 +221,7 @@ class Body:
         return torch.tensor(tries)[torch.where((seen == 0).any(0), (seen == 0).int().argmax(0), seen.argmin(0))]
 
     def bones(self, motion:Motion) -> Tensor: # (T, 5, 4, 4)
-        "Matrices from the person's frame to the camera's: body, neck, neck, neck, head"
+        "Compute matrices from the person's frame to the camera's: body, neck, neck, neck, head"
         s, R, t = P.split(motion.pose @ P.invert(self.B))
         body = P.rotation(.35*motion.yaw, .15*motion.pitch, .12*motion.roll) @ self.flip
         q = _from_rotation_vector(_rotation_vector(body.mT @ R)/4)
@@ -242,7 +242,7 @@ class Body:
         actions:Tensor, # (T, 52)
         rows:Tensor|None = None, # (N,) fine points, None: all
     ) -> Tensor: # (T, N, 3)
-        "Points in the person's frame after the face has acted"
+        "Compute points in the person's frame, with the actions of the face"
         A, base = (self.actions, self.rest) if rows is None else (self.actions[:, rows], self.rest[rows])
         return base + ((actions*self.gain) @ A.flatten(1)).view(len(actions), -1, 3)
 
@@ -254,7 +254,7 @@ class Body:
         return V
 
     def eyes(self, motion:Motion) -> Tensor: # (T, 3, 3)
-        "Rotations of the eyeballs in the person's frame; at rest they look along z"
+        "Compute rotations of the eyeballs in the person's frame; at rest they look along z"
         yaw, pitch = motion.eyes.unbind(1)
         return P.split(self.B)[1] @ P.rotation(yaw, pitch, torch.zeros_like(yaw)) @ self.flip
 
@@ -262,7 +262,7 @@ class Body:
         motion:Motion, # T frames
         M:Tensor, # (T, 5, 4, 4) their bones
     ) -> Tensor: # (T, 478, 3) in the camera's frame
-        "The points of the face mesh, then right and left iris"
+        "Compute the points of the face mesh, then right and left iris"
         V = self.shaped(motion.actions, self.places.ravel()).unflatten(1, (-1, 3))
         W = (self.weights[self.places]*self.shares[..., None]).sum(1)
         p = skin_points(_met((V*self.shares[..., None]).sum(2)), W, M)

@@ -84,7 +84,7 @@ class Clip:
     parts:frozenset = frozenset() # what the folder holds
 
     def frame(self, t:int, size:int=0) -> Tensor: # (3, H, W) uint8
-        "Frame `t`"
+        "Read frame `t`"
         if self.files == '':
             p = self._video
             return _resize(_video_frame(p, t), size, p)
@@ -92,7 +92,7 @@ class Clip:
                           size)
 
     def mask(self, t:int, size:int=0) -> Tensor: # (1, H, W) uint8
-        "Mask of frame `t`: person 255, background 0; all 255 if the clip has no masks"
+        "Read the mask of frame `t`: person 255, background 0; all 255 if the clip has no masks"
         if 'masks' in self.parts: return read_frame(self.folder/f'masks/{t:06d}.png', size, grey=True)
         return torch.full((1, size, size) if size else (1, *self.frame(t).shape[1:]), 255, dtype=torch.uint8)
 
@@ -100,20 +100,20 @@ class Clip:
     def _video(self): return self.folder/'clip.mp4' if self.folder.is_dir() else self.folder
     @property
     def pose(self) -> Tensor: # (T, 4, 4)
-        "Head to camera, one per frame"
+        "Read the poses, head to camera, one per frame"
         return _poses(self.folder/'pose.npy')
     @property
     def landmarks(self) -> Tensor: # (T, N, 3)
-        "Points of the face in crop coordinates"
+        "Read the points of the face, in crop coordinates"
         return torch.from_numpy(np.load(self.folder/'landmarks.npy')).float()
     @property
     def tracks(self) -> Tensor: # (T, N, 3), x, y in crop coordinates, and 1 where the frame shows the point
-        "Points anywhere in the picture, tracked through the clip; none without a file"
+        "Read points anywhere in the picture, tracked through the clip; none without a file"
         if 'tracks.npy' not in self.parts: return torch.zeros(self.frames, 0, 3)
         return torch.from_numpy(np.load(self.folder/'tracks.npy')).float()
     @property
     def meta(self) -> dict:
-        "The contents of meta.json"
+        "Read the contents of meta.json"
         return _meta(self.folder/'meta.json') if 'meta.json' in self.parts else {}
     def labels(self, name:str) -> Tensor: # (T, ...)
         "Return a label of meta.json, one value per frame"
@@ -180,7 +180,7 @@ def in_tars(
     root:str|Path, # prepared folder
     split:str,
 ) -> list[_TarClip]:
-    "The clips of a split that lie in tar files"
+    "List the clips of a split that lie in tar files"
     found = []
     for table in sorted((Path(root)/split).glob('*.table')):
         if not (tar := table.with_suffix('.tar')).is_file(): continue
@@ -236,7 +236,7 @@ class ClipSet:
     def __getitem__(self, i:int) -> Clip: return self.clips[i]
     @cached_property
     def identities(self) -> dict[str, list[int]]:
-        "The clips of each person, by number"
+        "Return the clips of each person, by number"
         o = {}
         for i, c in enumerate(self.clips): o.setdefault(c.identity, []).append(i)
         return o

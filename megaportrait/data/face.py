@@ -24,7 +24,7 @@ def _mesh():
     with np.load(files('megaportrait.data')/'canonical_mesh.npz') as f: return {k: f[k] for k in f.files}
 
 def canonical_mesh() -> np.ndarray: # (478, 3) in the head's frame: unit 16 cm, origin in the middle of the nominal crop
-    "The mean face whose pose is the identity: 468 mesh points, then right and left iris (centre, four on the rim)"
+    "Return the mean face at the identity pose: 468 mesh points, then right and left iris (centre, four on the rim)"
     return _mesh()['points'].copy()
 
 EYES = ((33, 133), (362, 263))  # corners of the eye on the picture's left, then on its right
@@ -167,7 +167,7 @@ def _choose(faces, last, wanted):
 
 # %% ../../nbs/data/04_face.ipynb #979a5c40
 class Tracker:
-    "Follows one face from frame to frame; models are loaded once, so keep it open for many clips"
+    "A tracker of one face from frame to frame; models are loaded once, so keep it open for many clips"
     def __init__(self,
         face:int|None=None, # which face, from the left, 0 first, where there are several; None: the largest
         masks:bool=True,    # also segment the person
@@ -267,7 +267,7 @@ def check_faces(
 # %% ../../nbs/data/04_face.ipynb #7df909d3
 @dataclass
 class Track:
-    "What `Face` says, for T frames at once"
+    "The fields of `Face`, for T frames at once"
     landmarks:np.ndarray  # (T, 478, 3) float32 px, NaN where not found
     pose:np.ndarray       # (T, 4, 4) float32, NaN where not found
     box:np.ndarray        # (T, 3) float32, NaN where not found

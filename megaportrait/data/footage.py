@@ -208,7 +208,7 @@ def assign_splits(
 # %% ../../nbs/data/08_footage.ipynb #74a82048
 @dataclass(frozen=True, kw_only=True)
 class PrepareCfg:
-    "What `prepare` asks of a video, and what it makes of it"
+    "The requirements of `prepare` for a video, and the settings of its output"
     size:int = 256 # side of the crops, px
     min_face:int = 0 # smallest side of the head's crop in the video, px; 0: half of `size`
     min_sharp:float = .1 # least sharpness of a face

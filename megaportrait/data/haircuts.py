@@ -46,7 +46,7 @@ def _hanging(
     return (1 - (h[..., None] - torch.arange(5.)).abs()).clamp(min=0)
 
 def plant(body, mask, n, g):
-    "Random places on the skin: its points (n, 3), their shares, the place, its normal, its place on the average head"
+    "Draw places on the skin: its points (n, 3), their shares, the place, its normal, its place on the average head"
     k = load_kit()
     tri = k.tri[1][k.part[1] == SKIN]
     p = body.rest[tri]
@@ -223,7 +223,7 @@ def scalp_hair(i, body, hull, g):
     return _hair(i, hull, P, chance, chin, dict(curly=.011, coiled=.011, buzz=.006).get(i.hair, .012), g)
 
 def hair_tail(i, body, hull, g, n=1100, K=14):
-    "A bun or a pony tail"
+    "Make a bun or a pony tail"
     t, chance, a, s = torch.linspace(0, 1, K), torch.rand(n, generator=g), 2*math.pi*torch.rand(n, 1,
         generator=g), .55 + .45*torch.rand(n, 1, generator=g)
     if i.texture_seed % 3:

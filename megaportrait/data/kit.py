@@ -94,7 +94,7 @@ def _triangles(q): return torch.from_numpy(np.concatenate([q[:, [0, 1, 2]], q[:,
 
 @lru_cache
 def load_kit() -> _Kit:
-    "The kit, read and refined once"
+    "Read and refine the kit, once"
     with np.load(files('megaportrait.data')/'people_kit.npz') as f: z = {k: f[k] for k in f.files}
     t = lambda k: torch.from_numpy(z[k].astype(np.float32))
     n, part, quads = len(z['points']), z['part'], z['quads'].astype(np.int64)

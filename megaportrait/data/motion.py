@@ -29,7 +29,7 @@ _LOOK = math.radians(30) # an eye turned so far has its eyeLook action at 1
 
 @dataclass(frozen=True)
 class Motion:
-    "How a head moves, the same for all people: T frames"
+    "The motion of a head, the same for all people: T frames"
     yaw:Tensor        # (T,) radians, + turns the nose to the right of the picture
     pitch:Tensor      # (T,) radians, + lifts the face
     roll:Tensor       # (T,) radians, + turns clockwise
@@ -46,11 +46,11 @@ class Motion:
     def to(self, device): return Motion(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
     @property
     def pose(self) -> Tensor: # (T, 4, 4)
-        "The similarity from the canonical head to the camera"
+        "Return the similarity from the canonical head to the camera"
         return P.similarity(P.rotation(self.yaw, self.pitch, self.roll), self.scale, self.shift)
     @property
     def actions(self) -> Tensor: # (T, 52)
-        "All actions; blinks and the direction of the eyes are written into theirs, so the eyelids follow the eyes"
+        "Return all actions; those of blinks and gaze are filled in, so the eyelids follow the eyes"
         a = self.expression.clone()
         a[:, _AT['eyeBlinkLeft']], a[:, _AT['eyeBlinkRight']] = self.blink[:, 1], self.blink[:, 0]
         yaw, pitch = (self.eyes/_LOOK).unbind(1)

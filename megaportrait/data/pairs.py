@@ -54,7 +54,7 @@ class PairDataset(Dataset):
         ring(np.random.default_rng(), len(self.people), group)
 
     def plan(self, step:int, position:int) -> list[tuple]: # clip, source frame, driver frame, flip
-        "What is drawn at a place: the pair, then the second"
+        "Draw the frames of a place: the pair, then the second"
         who = ring(np.random.default_rng((self.seed, step, position//self.group)), len(self.people),
                    self.group)[position % self.group]
         rng = np.random.default_rng((self.seed, step, position, 1))
@@ -74,7 +74,7 @@ class PairDataset(Dataset):
         return o
 
     def view(self, i:int, t:int, flip:bool=False) -> dict: # x (3, H, W), m (1, H, W) uint8, pose (4, 4), frame, labels
-        "Frame `t` of clip `i` with all that belongs to it, mirrored or not"
+        "Read frame `t` of clip `i` with all that belongs to it, mirrored or not"
         c = self.clips[i]
         o = dict(x=c.frame(t, self.size), m=c.mask(t, self.size), frame=t)
         if self.has_pose: o['pose'] = c.pose[t]

@@ -16,7 +16,7 @@ _ADULT = .72 # the least age; 2/3 is a young adult, 1 is old
 
 @dataclass(frozen=True)
 class Scene:
-    "What surrounds a head; colours are linear RGB, directions are right, up, towards the camera"
+    "The surroundings of a head; colours are linear RGB, directions are right, up, towards the camera"
     cloth:tuple = (.10, .15, .30)     # colour of the clothes
     cloth2:tuple = (.6, .6, .6)       # of their pattern, or of what is under a jacket
     garment:str = 'crew'              # see `GARMENTS`
@@ -42,7 +42,7 @@ PATTERNS = ('plain', 'stripes', 'checks', 'blots', 'knit')
 
 @dataclass(frozen=True)
 class Identity:
-    "A person; numbers run from 0 to 1 where nothing else is said"
+    "A person; numbers run from 0 to 1 unless another range is given"
     gender:float = 0.                 # 0 male, 1 female
     age:float = .8                    # `_ADULT` to 1
     muscle:float = .5

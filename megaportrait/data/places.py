@@ -114,7 +114,7 @@ def soften(
     x:Tensor, # (B, 3, H, W)
     s:float, # standard deviation, px; below 0.15: nothing happens
 ) -> Tensor:
-    "Gaussian blur; the border is repeated"
+    "Blur with a Gaussian; the border is repeated"
     if s < .15: return x
     r = max(1, math.ceil(2.5*s))
     k = torch.exp(-.5*(torch.arange(-r, r+1, device=x.device)/s)**2)

@@ -251,7 +251,7 @@ def _note(report, take, answer, cfg):
 
 # %% ../../nbs/data/09_prepare.ipynb #23326ec7
 def main(argv:list|None=None) -> int:
-    "`megaportrait prepare VIDEOS OUT`"
+    "Run the command `megaportrait prepare VIDEOS OUT`"
     p = argparse.ArgumentParser('megaportrait prepare', formatter_class=argparse.RawDescriptionHelpFormatter,
                                 description='Make a training set from videos: square crops around the head, masks, '
                                             'landmarks, poses.',

@@ -151,7 +151,7 @@ def light(
     d:Drawn,
     size:int, # px of the picture that is to be made
 ) -> tuple[Tensor, Tensor]: # light (T, S, S, 3), part labels (T, S, S), see `PART_NAMES`
-    "Light and labels in every cell in which somebody is"
+    "Compute light and labels in every cell in which somebody is"
     S, T, L, who = d.S, len(d.V), Lights(p.i.scene, d.V.device), names(d.keys)
     side, R = max(96, min(256, size)), P.split(d.M[:, 4])[1]
     shadow = _shadow_map(d, L, side)

@@ -108,7 +108,7 @@ class _ShardJob:
 def made_from(
     path:Path, # a shard
 ) -> _ShardJob:
-    "The numbers that are written in a shard"
+    "Read the numbers that are written in a shard"
     try:
         with safe_open(path, 'pt') as f: return _ShardJob(**json.loads((f.metadata() or {})['made_from']))
     except (SafetensorError, KeyError, TypeError) as e:
@@ -218,7 +218,7 @@ class Shards(ClipSet):
     @property
     def size(self) -> int: return self.x.shape[-1]  # px
     def landmark(self, k:int) -> Tensor: # (N, T, 3)
-        "One of the 478, in crop coordinates"
+        "Return one of the 478 landmarks, in crop coordinates"
         return self.landmarks[:, :, k]
 
 # %% ../../nbs/data/11_shards.ipynb #446bac26
@@ -238,7 +238,7 @@ def make_splits(
 def main(
     argv:list|None = None, # default: the command line
 ) -> int: # exit code
-    "Entry of `python -m megaportrait.data.shards`"
+    "Run the command `python -m megaportrait.data.shards`"
     p = argparse.ArgumentParser(prog='python -m megaportrait.data.shards',
                                 description='Render the synthetic people that pose, face and gaze network learn from; '
                                             'call it again to go on.')

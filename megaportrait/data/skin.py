@@ -32,7 +32,7 @@ def ramp(
     hi:float|Tensor, # 1 here; may be below `lo`
     x:Tensor,
 ) -> Tensor:
-    "A smooth step"
+    "Compute a smooth step"
     t = ((x - lo)/(hi - lo)).clamp(0, 1)
     return t*t*(3 - 2*t)
 

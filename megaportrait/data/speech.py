@@ -19,7 +19,7 @@ from .audio import change_rate, RATE, read_sound, write_sound
 # %% ../../nbs/data/41_speech.ipynb #3b16d227
 @dataclass(frozen=True)
 class Spoken:
-    "A sentence or a few, as one hears them"
+    "A sentence or a few, with their sound"
     sound:Tensor    # (N,) in [-1, 1] at `RATE`
     phonemes:tuple  # (second at which it begins, name), in order
     text:str = ''   # what was to be said
@@ -30,7 +30,7 @@ class Spoken:
     def frames(self,
         fps:float = 25, # of a video
     ) -> int:
-        "Whole frames that it lasts"
+        "Count the whole frames that it lasts"
         return int(self.seconds*fps)
 
 # %% ../../nbs/data/41_speech.ipynb #ad8ea279

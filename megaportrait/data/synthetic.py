@@ -120,7 +120,7 @@ def _run(jobs, workers, progress):
 def remade(
     clip, # of `make_clips`
 ) -> tuple[Identity, Motion]:
-    "The person of a synthetic clip, and the motion"
+    "Make the person of a synthetic clip again, and the motion"
     made = clip.meta.get('made_from', ())
     if 'people' not in made:
         raise ValueError(f'clip {clip.name} does not say which synthetic person it shows; write the set with '

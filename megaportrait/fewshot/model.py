@@ -16,7 +16,7 @@ from .networks import Embedder, Painter, ProjectionCritic
 
 # %% ../../nbs/fewshot/03_model.ipynb #90215760
 class FewShot(nn.Module):
-    "Paints a person whom it has seen in a few photographs"
+    "A model that paints a person from a few photographs"
     needs_photo, needs_landmarks = True, True
 
     def __init__(self, cfg:FewShotCfg):

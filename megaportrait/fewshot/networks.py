@@ -80,7 +80,7 @@ class _Up(nn.Module):
 
 # %% ../../nbs/fewshot/02_networks.ipynb #178470ad
 class Embedder(nn.Module):
-    "Who is in a photograph, whatever the pose"
+    "An encoder of the person in a photograph, whatever the pose"
     def __init__(self, cfg:FewShotCfg):
         super().__init__()
         self.downs = _downs(cfg, 6, cfg.spectral)
@@ -94,7 +94,7 @@ class Embedder(nn.Module):
 
 # %% ../../nbs/fewshot/02_networks.ipynb #949361ef
 class Painter(nn.Module):
-    "A photograph from a drawing, as ψ says"
+    "A generator of photographs from drawings, conditioned on ψ"
     def __init__(self, cfg:FewShotCfg):
         super().__init__()
         sn, c, size, down, blocks = cfg.spectral, 3, cfg.size, [], []
@@ -121,7 +121,7 @@ class Painter(nn.Module):
 
 # %% ../../nbs/fewshot/02_networks.ipynb #67491dab
 class ProjectionCritic(nn.Module):
-    "Judges photographs with their drawings, clip by clip (Miyato and Koyama 2018)"
+    "A discriminator of photographs with their drawings, clip by clip (Miyato and Koyama 2018)"
     def __init__(self,
         cfg:FewShotCfg,
         clips:int = 0, # of the training set

@@ -138,7 +138,7 @@ def training_facts(
     people:int, # of the shards
     share:float = 0., # of the draws that showed real people
 ) -> dict: # steps, people, share_real, seed, minutes that the training took, and on what
-    "What a training was, beside what it reached"
+    "Collect the facts of a training that go beside its results"
     on = {'cpu': f'{torch.get_num_threads()} thread(s) of a CPU'}.get(st.device.type, st.device.type)
     if st.device.type == 'cuda': on = torch.cuda.get_device_name(st.device)
     return dict(steps=st.step, people=people, share_real=share, seed=st.seed, minutes=read_log(run)[-1]['seconds']/60,

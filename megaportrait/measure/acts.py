@@ -26,7 +26,7 @@ from .metrics import auc, correlation, csim, psnr, see_faces, yaw_of, yaw_slope
 def expressions(
     clip:Clip, # with landmarks and poses
 ) -> Tensor: # (T, K, 3) in the head's frame; NaN where the face was not found
-    "How far lips, eyelids, brows and irises of each frame are from where this person has them on average"
+    "Compute the displacement of lips, eyelids, brows and irises of each frame from this person's average"
     p = P.apply(P.invert(clip.pose), settle(clip.landmarks, clip.pose))[:, MOVING]
     return p - p.nanmean(0)
 
@@ -34,7 +34,7 @@ def expressions(
 def acts(
     e:Tensor, # (..., K, 3) of `expressions`
 ) -> dict: # name to (...), in the head's unit
-    "What expressions come to: openings, heights, widths"
+    "Reduce expressions to acts: openings, heights, widths"
     x, y, z = (dict(zip(MOVING, o.unbind(-1))) for o in e.unbind(-1))
     mean = lambda o, part: torch.stack([o[k] for k in FACE_PARTS[part]]).mean(0)
     return dict(jaw=y[14] - y[13], smile=-(y[61] + y[291])/2, width=x[291] - x[61], pout=-mean(z, 'lips'),
@@ -72,7 +72,7 @@ def act_stage(
     frames:int = 12, # motions of each
     seed:int = 0, # of people and motions; none of them is in a training set
 ) -> _Cast:
-    "People and strong, independent motions to measure on"
+    "Make people and strong, independent motions to measure on"
     name = f'acts {seed}'
     m = sample_drivers(random.Random(name).getrandbits(60), frames, 20.)
     who = [sample_identity(f'{name} {k}') for k in range(people)]
@@ -115,7 +115,7 @@ def act_measures(
     out:Tensor, # (P, T, 3, S, S) of `play`
     stage:_Cast,
 ) -> dict: # correlation of each act; eyelid_auc, yaw_slope, yaw_error_deg, psnr, csim and that of the truth
-    "How well what the people do follows what they should do"
+    "Measure how well the outputs follow the true motion, act by act"
     (a, yaw_a), (b, _) = _seen(out), _seen(stage.truth)
     m = {}
     for k in a:

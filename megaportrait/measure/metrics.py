@@ -102,7 +102,7 @@ def missing_lpips() -> str: # empty where LPIPS can be computed
 # %% ../../nbs/measure/00_metrics.ipynb #a680a986
 @dataclass
 class Seen:
-    "What the tracker reads from pictures of one head each; NaN where no face was found"
+    "The readings of the tracker for pictures of one head each; NaN where no face was found"
     pose:Tensor      # (B, 4, 4) head to crop
     landmarks:Tensor # (B, 478, 3) crop coordinates
     found:Tensor     # (B,) bool

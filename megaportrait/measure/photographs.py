@@ -20,14 +20,14 @@ from .leakage import _fit_probe
 # %% ../../nbs/measure/04c_photographs.ipynb #df402615
 @dataclass(frozen=True)
 class FeatureSet:
-    "A set of pictures as a network of photographs sees them"
+    "A set of pictures: features of a network trained on photographs, and who is shown"
     features:Tensor # (N, F)
     who:tuple       # N names
 
     def of(self,
         names, # of people
     ) -> 'FeatureSet': # their pictures alone
-        "A part of the set"
+        "Return the pictures of some people"
         at = [i for i, o in enumerate(self.who) if o in names]
         return FeatureSet(self.features[at], tuple(self.who[i] for i in at))
 
@@ -41,7 +41,7 @@ def see(
     who:Sequence, # N names
     batch:int = 16,
 ) -> FeatureSet:
-    "What the network of photographs says of pictures"
+    "Compute the features of pictures with the network trained on photographs"
     if len(x) != len(who): raise ValueError(f'{len(x)} pictures and {len(who)} names: give one name for each picture')
     net = _seer().to(x.device)
     def big(o): return F.interpolate(o.float(), (_SIDE, _SIDE), mode='bilinear', antialias=True)
@@ -55,7 +55,7 @@ def see_clips(
     split:str = 'train',
     alone:bool = False, # the person on grey, by the masks of the folder
 ) -> FeatureSet:
-    "What the network of photographs says of a prepared folder"
+    "Compute the features of frames of a prepared folder"
     clips, x, who = ClipSet(root, split), [], []
     for name, its in list(clips.identities.items())[:most or None]:
         frames = [(clips[i], t) for i in its for t in range(clips[i].frames)]
@@ -83,7 +83,7 @@ def kernel_distance(
     a:FeatureSet, # of two people or more
     b:FeatureSet, # likewise
 ) -> float: # 0 on average for two samples of one kind of pictures
-    "Squared maximum mean discrepancy under the cubic kernel, unbiased over people (Bińkowski et al., 2018, Sec. 4)"
+    "Compute the squared MMD under the cubic kernel, unbiased over people (Bińkowski et al., 2018, Sec. 4)"
     for s in (a, b):
         if len(set(s.who)) < 2: raise ValueError(f'the kernel distance compares sets of people; give two '
                                                  f'or more, not {set(s.who)} alone')
@@ -118,7 +118,7 @@ def puppet_test(
     folds:int = 5, # parts into which the people are dealt
     seed:int = 0, # of the dealing
 ) -> dict: # shares taken for made, of `made` and of `photos`; `told`: the mean share judged rightly, .5 by chance
-    "Whether a linear probe tells made pictures of other people from photographs"
+    "Test whether a linear probe distinguishes made pictures of other people from photographs"
     both = FeatureSet(torch.cat([photos.features, made.features]), photos.who + made.who)
     is_made = torch.arange(len(both.who)) >= len(photos.who)
     fold = {}
@@ -149,7 +149,7 @@ def compare_folders(
     cuts:int = 50, # random halves
     split:str = 'train', # of the photographs
 ) -> dict: # name to distance, spread and puppet test; `halves`, and how many there were
-    "How far made people are from photographs, beside two halves of the photographs"
+    "Measure how far made people are from photographs, beside two halves of the photographs"
     photos = see_clips(real, size, each, split=split, alone=alone)
     def row(root):
         s = see_clips(root, size, 1, most, alone=alone)

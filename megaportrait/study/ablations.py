@@ -192,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(
     argv:list|None = None, # default: the command line
 ) -> int: # exit code
-    "Entry of `python -m megaportrait.study.ablations`"
+    "Run the command `python -m megaportrait.study.ablations`"
     p = _parser()
     a = p.parse_args(argv)
     names = a.only.split(',') if a.only else list(VARIANTS)

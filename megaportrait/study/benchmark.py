@@ -203,7 +203,7 @@ def _measured(a, name):
 def main(
     argv:list|None = None, # default: the command line
 ) -> int: # exit code
-    "Entry of `megaportrait benchmark`"
+    "Run the command `megaportrait benchmark`"
     a = _parser().parse_args(argv)
     table, names = ('training_cost', _stages_of(a.preset)) if a.training else ('benchmark', networks_of(a.preset))
     try:

@@ -130,7 +130,7 @@ def _storage(t): return t.untyped_storage()._cdata
 # %% ../../nbs/study/04_costs.ipynb #942ed893
 @dataclass
 class Count:
-    "What one call costs"
+    "The cost of one call"
     parameters:dict # module to numbers
     macs:dict # module to multiplications
     peak:int # bytes of float32 that are alive at once, weights aside

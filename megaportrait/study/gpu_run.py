@@ -57,7 +57,7 @@ def _gpu_run(
 def main(
     argv:list|None = None, # default: the command line
 ) -> int: # exit code
-    "Entry of `python -m megaportrait.study.gpu_run`"
+    "Run the command `python -m megaportrait.study.gpu_run`"
     p = argparse.ArgumentParser('python -m megaportrait.study.gpu_run',
                                 description='Measure this GPU, and train with the time that is left.')
     p.add_argument('out', help='folder of rows, run and weights')

@@ -280,7 +280,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(
     argv:list|None = None, # default: the command line
 ) -> int: # exit code
-    "Entry of `python -m megaportrait.study.ladder`"
+    "Run the command `python -m megaportrait.study.ladder`"
     a = _parser().parse_args(argv)
     try: results = climb(run=a.run, seed=a.seed, device=a.device, resume=a.resume)
     except KeyboardInterrupt as e:
