@@ -143,8 +143,8 @@ def train(
     "Train a stage; Ctrl-C saves and stops, and the same call with `resume=True` continues to the same numbers"
     run, (where, rank, world) = Path(run), processes(device)
     share(cfg, world)
+    data, st = stage.open(data), new_state(stage, cfg, where, seed, rank, world)
     with contextlib.nullcontext() if rank else claimed(make_folder(run)):  # nobody else trains in this folder
-        data, st = stage.open(data), new_state(stage, cfg, where, seed, rank, world)
         _take_up(run, st, resume)
         if start and not st.step: print(start_from(start, st))
         check_alike(st)
