@@ -15,7 +15,7 @@ from ..core.shipped import open_model
 from ..losses.perceptual import FaceNet, load_face_net
 from .carrier import Carrier, Portrait
 from .config import PortraitCfg
-from .flow2d import Carried, FlowNet, halve, Modulated
+from .flow2d import Carried, FlowNet, free_of, halve, Modulated
 from ..nets.warp import CarriedFrame, carry
 from .openings import paint_mouth, prior_flow
 from ..nets.layers import conv, resample
@@ -74,7 +74,7 @@ def _sized(x, size):
     if x.shape[-1] > size: return F.interpolate(x, (size, size), mode='area')
     return F.interpolate(x, (size, size), mode='bilinear', align_corners=False)
 
-_STILL = .07 # crop units
+_STILL, _SURE = .07, .04 # crop units
 
 def _moved(marks_s, marks_d):
     "How much of the networks' changes is made (B, 1, 1, 1): none where no landmark moves, all where one moves far"
@@ -108,10 +108,11 @@ class MetaPortrait(Carrier):
         x, hint, holes = (_sized(o, near) for o in (x_s, prior.movedim(-1, 1), bare))
         c = self.flow(x, marks_s, marks_d, hint.movedim(1, -1), holes)
         paint, share = self.refine(x, c, holes, who*self.cfg.identity)
-        moved = _moved(marks_s, marks_d)
+        moved, spare = _moved(marks_s, marks_d), 1.
+        if self.cfg.prior: spare = free_of(marks_d, near, _SURE).movedim(-1, 1)
         flow = prior + (moved*_sized(c.flow.movedim(-1, 1) - hint, full)).movedim(1, -1)
         c = replace(c, flow=flow, image=carry(x_s, flow))
-        painted, share = (moved*_sized(o, full) for o in (share*paint, share))
+        painted, share = (moved*_sized(o, full) for o in (spare*share*paint, spare*share))
         plain = paint_mouth(c.image, bare, marks_d, self.dark) # as of the untrained animator
         image = (plain + painted).clamp(0, 1)
         return dict(image=image, carried=c, painted=painted, share=share, bare=bare, prior=prior)
