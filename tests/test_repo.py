@@ -316,7 +316,7 @@ def test_label_networks_lie_here_with_their_cards():
         assert (p.stem in once) == ("| seed 0 | seed 1 |" not in card) and (p.stem in missed) == ("not met" in card), p.stem
 
 
-@pytest.mark.parametrize("name, stage, missed", [("tiny-base", "base", True), ("compact-base", "base", True), ("tiny-hr", "hr", True), ("tiny-student", "student", False), ("carrier", "metaportrait", False), ("mp128", "metaportrait", True), ("talker", "vasa", True), ("few-tiny", "fewshot", False)])
+@pytest.mark.parametrize("name, stage, missed", [("tiny-base", "base", True), ("compact-base", "base", True), ("tiny-hr", "hr", True), ("tiny-student", "student", False), ("carrier", "metaportrait", False), ("mp128", "metaportrait", True), ("mp256", "metaportrait", True), ("talker", "vasa", True), ("few-tiny", "fewshot", False)])
 def test_a_shipped_model_loads_by_its_name(name, stage, missed):
     import megaportrait
     folder = ROOT/"data"/"weights"/name
