@@ -16,7 +16,6 @@ DOCS, PACKAGE = ROOT/"nbs", "megaportrait"
 FIRST = ("index", "contents", "ledger")  # pages above the parts
 WIDGET = "application/vnd.jupyter.widget-view+json"
 DIRECTIVE = re.compile(r"^#\s*\|\s*(\S+)", re.M)
-IMPORT = re.compile(rf"^\s*from {PACKAGE}\.([\w.]+) import (.+)", re.M)
 INSTALL = """# Installs the package from its repository, and goes to this chapter's folder. If asked to restart, do, and run this again.
 ![ -d {name} ] || git clone -q --depth 1 {repo}
 %pip install -q './{name}[dev]'
@@ -43,13 +42,6 @@ def code(path, kind=""):
 def module(path):
     "The module that a chapter exports, or none"
     return m[1] if (m := re.search(r"^#\|\s*default_exp (\S+)", code(path), re.M)) else ""
-
-
-def needs(path):
-    "The chapters whose modules a chapter imports, where it exports one for the module"
-    found = IMPORT.findall(code(path, "export") or code(path))
-    names = {o for m, names in found for o in (m, *(f"{m}.{n.split()[0]}" for n in names.split(",") if n.strip()))}
-    return [p for p in listed() if module(p) in names and p != path]
 
 
 @cache
@@ -93,16 +85,12 @@ def colab(path):
 
 
 def links(path):
-    "The lines under a chapter's title: where else it is, what it needs and what it gives"
+    "The line under a chapter's title: where else it is, and the page of its module"
     at = path.relative_to(DOCS).as_posix()
     hosted = REPO.replace("https://github.com", "https://colab.research.google.com/github")
     out = [f"[Open in Colab]({hosted}/blob/colab/{at})", f"[Notebook]({REPO}/blob/main/nbs/{at})"]
-    lines = [" · ".join(out)]
-    if o := needs(path): lines += ["Needs: " + ", ".join(f"[{title(p)}]({up(path)}{p.relative_to(DOCS).with_suffix('.md').as_posix()})" for p in o)]
-    if m := module(path):
-        names = ", ".join(f"`{k}`" for k in importlib.import_module(f"{PACKAGE}.{m}").__all__)
-        lines += [f"Gives: module [`{m}`]({up(path)}api/{m}.md)" + f" with {names}"*bool(names)]
-    return "<br>\n".join(lines) + "\n{ .links }\n"
+    if m := module(path): out.append(f"[Module `{m}`]({up(path)}api/{m}.md)")
+    return " · ".join(out) + "\n{ .links }\n"
 
 
 def page(path):

@@ -304,6 +304,11 @@ def test_every_extra_that_is_named_can_be_installed():
     assert {"ray", "dev", "studio"} <= named <= offered, named - offered
 
 
+def test_chapters_say_what_they_need_and_give():
+    run = subprocess.run([sys.executable, "tests/needs.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 def test_label_networks_lie_here_with_their_cards():
     found = sorted((ROOT/"data"/"weights").glob("*.safetensors"))
     assert {p.stem for p in found} == {"expression", "face", "gaze", "pose", "sync"}

@@ -1,0 +1,55 @@
+"""The two lines under a chapter's title: which chapters it needs, and which names it gives.
+
+    python tests/needs.py           write them
+    python tests/needs.py --check   exit code 1 and the chapters where they are stale
+
+Both follow from the cells that are exported: what they import, and what the module offers.
+"""
+import importlib, json, os, re, sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT/"site")]
+HEAD = re.compile(r"(# .+\n\n>.+)((?:\n\n(?:Needs|Gives): .+(?:\n(?:Needs|Gives): .+)*)?)")
+IMPORT = re.compile(r"^\s*from megaportrait\.([\w.]+) import (.+)", re.M)
+
+
+def needs(path):
+    "The chapters whose modules a chapter imports, where it exports one for the module"
+    from hooks import code, listed, module
+    found = IMPORT.findall(code(path, "export") or code(path))
+    names = {o for m, names in found for o in (m, *(f"{m}.{n.split()[0]}" for n in names.split(",") if n.strip()))}
+    return [p for p in listed() if module(p) in names and p != path]
+
+
+def lines(path):
+    "What a chapter needs and gives"
+    from hooks import module, title
+    far = lambda p: Path(os.path.relpath(p, path.parent)).as_posix()
+    out = ["Needs: " + ", ".join(f"[{title(p)}]({far(p)})" for p in o)] if (o := needs(path)) else []
+    names = importlib.import_module(f"megaportrait.{module(path)}").__all__ if module(path) else []
+    return out + ["Gives: " + ", ".join(f"`{k}`" for k in names)]*bool(names)
+
+
+def headed(path):
+    "A chapter's notebook as it is, and its first text as it should be, with the cell that holds it"
+    nb = json.loads(path.read_text(encoding="utf-8"))
+    cell = next(c for c in nb["cells"] if c["cell_type"] == "markdown")
+    told = "  \n".join(lines(path))
+    return nb, cell, HEAD.sub(lambda m: m[1] + f"\n\n{told}"*bool(told), "".join(cell["source"]), count=1)
+
+
+def main():
+    from hooks import listed
+    stale = []
+    for path in (p for p in listed() if p.parent.name != "nbs"):
+        nb, cell, text = headed(path)
+        if text == "".join(cell["source"]): continue
+        stale.append(path.relative_to(ROOT).as_posix())
+        cell["source"] = text.splitlines(True)
+        if "--check" not in sys.argv[1:]: path.write_text(json.dumps(nb, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if "--check" in sys.argv[1:] and stale: print("run `python tests/needs.py`: stale are", *stale, sep="\n")
+    return int("--check" in sys.argv[1:] and bool(stale))
+
+
+if __name__ == "__main__": sys.exit(main())
