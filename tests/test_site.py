@@ -18,7 +18,7 @@ ELSEWHERE = ("http:", "https:", "data:", "mailto:", "javascript:")
 def site(tmp_path_factory):
     out = tmp_path_factory.mktemp("site")
     r = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "-f", "site/mkdocs.yml", "-d", str(out)], cwd=ROOT, text=True,
-                       capture_output=True, timeout=300, env=os.environ | dict(PYTHONPATH=str(ROOT)))
+                       capture_output=True, timeout=180, env=os.environ | dict(PYTHONPATH=str(ROOT)))
     assert r.returncode == 0, r.stdout[-2000:] + r.stderr[-2000:]
     return out
 
