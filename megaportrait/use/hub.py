@@ -43,12 +43,14 @@ def _page(
             for k, v in numbers.items() if isinstance(v, (int, float, str))]
     terms = f'{licence}.' if licence else 'None was chosen; the terms of the data that it learned from hold.'
     measured = markdown_table(['', ''], rows) if rows else 'Nothing was measured.'
-    told = card.partition('\n')[2].strip() or f'## Measured\n\n{measured}'
+    own = card.partition('\n')[2].strip()
+    told = f'## How it was made\n\n{own}' if own else f'## Measured\n\n{measured}'
     parts = dict(Pictures='\n\n'.join(f'![{p}]({p})' for p in pictures), Licence=terms, People=_PEOPLE)
     command = _COMMAND.get(stage, 'animate photo.jpg driver.mp4 out.mp4 --model')
     body = '\n\n'.join(['## Use\n\n' + _USE.format(repo=repo, command=command), told]
                        + [f'## {k}\n\n{v}' for k, v in parts.items() if v])
-    at = f', {settings["size"]} px' if 'size' in settings else ''
+    side = settings.get('carry_size') or settings.get('size')
+    at = f', {side} px' if side else ''
     about = f'A model of stage `{stage}`{at}, {parameters/1e6:.2f} M weights in half precision.'
     head = yaml.safe_dump(head, sort_keys=False)
     return f'---\n{head}---\n\n# {repo.split("/")[-1]}\n\n{about}\n\n{body}\n'

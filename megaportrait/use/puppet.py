@@ -62,8 +62,8 @@ def open_animator(
     net = load(model) if named else model
     if not isinstance(net, Animator):
         raise ValueError(f'{model if named else type(net).__name__} is not a model that can be driven by a face; '
-                         'give one with in_size, out_size, needs_photo, avatar and drive '
-                         '(for a voice: megaportrait talk)')
+                         'give one such as carrier, mp256 or compact-base, or of your own one with in_size, '
+                         'out_size, needs_photo, avatar and drive (for a voice: megaportrait talk)')
     return net.to(pick_device(str(device)))
 
 # %% ../../nbs/use/01_puppet.ipynb #a74806f7

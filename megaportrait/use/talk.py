@@ -114,7 +114,7 @@ def _carried(model, photo, tracker, face, device, sound, talker, gaze, mood, hea
     x = motion_of(net, sound, wish, seed=seed, guide=.25 if guide is None else guide)
     puppet = open_puppet(photo, model, tracker, face, device)
     if not carries(puppet.model):
-        raise ValueError(f'{model} is not driven by landmarks; leave it out, or take carrier')
+        raise ValueError(f'{model} is not driven by landmarks; leave it out, or take carrier or mp256')
     compositor = Compositor(puppet.source, puppet.out_size, matte_of(tracker), 'model', Path(photo).is_file())
     return net.cfg.fps, len(x), map(compositor, _talk_frames(puppet, x, head, bs or 4))
 
