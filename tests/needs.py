@@ -41,15 +41,15 @@ def headed(path):
 
 def main():
     from hooks import listed
-    stale = []
+    check, stale = "--check" in sys.argv[1:], []
     for path in (p for p in listed() if p.parent.name != "nbs"):
         nb, cell, text = headed(path)
         if text == "".join(cell["source"]): continue
         stale.append(path.relative_to(ROOT).as_posix())
         cell["source"] = text.splitlines(True)
-        if "--check" not in sys.argv[1:]: path.write_text(json.dumps(nb, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    if "--check" in sys.argv[1:] and stale: print("run `python tests/needs.py`: stale are", *stale, sep="\n")
-    return int("--check" in sys.argv[1:] and bool(stale))
+        if not check: path.write_text(json.dumps(nb, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if check and stale: print("run `python tests/needs.py`: stale are", *stale, sep="\n")
+    return int(check and bool(stale))
 
 
 if __name__ == "__main__": sys.exit(main())

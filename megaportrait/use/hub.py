@@ -61,6 +61,7 @@ _MODEL = 'config.json', 'avatars.json', 'model.safetensors', 'critic/config.json
 
 def _copy_model(source, folder):
     "Copy all that `load` and further training read, weights in half precision, and count these"
+    load(source) # what cannot be read is not offered, and the error names its own file
     n = 0
     for p in (p for p in _MODEL if (source/p).is_file()):
         make_folder((folder/p).parent)
@@ -69,7 +70,6 @@ def _copy_model(source, folder):
             weights = {k: v.half() if v.is_floating_point() else v for k, v in load_file(source/p).items()}
             save_file(weights, folder/p)
             n += sum(v.numel() for v in weights.values())*('/' not in p)
-    load(folder) # what cannot be read back is not offered
     return n
 
 def _bundle(
