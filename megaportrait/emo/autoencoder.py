@@ -83,7 +83,7 @@ class Autoencoder(nn.Module):
         k = 2**(len(ws) - 1)
         self.flat = nn.ModuleList([nn.Conv2d(3, z, k, k), nn.ConvTranspose2d(z, 3, k, k)] if cfg.patches else [])
         self.register_buffer('shift', torch.zeros(z, 1, 1))
-        self.register_buffer('scale', torch.ones(z, 1, 1))
+        self.register_buffer('scale', torch.ones(()))
 
     def normal(self,
         x:Tensor, # (B, 3, S, S) in [0, 1]
@@ -100,7 +100,7 @@ class Autoencoder(nn.Module):
         x = self.up(z)
         return ((x + self.flat[1](z) if self.flat else x) + 1)/2
 
-    def encode(self, x:Tensor) -> Tensor: # (B, 3, S, S) in [0, 1] to (B, z, s, s) of deviation 1
+    def encode(self, x:Tensor) -> Tensor: # (B, 3, S, S) in [0, 1] to (B, z, s, s) of deviation 1, all channels together
         "Compute the most likely latent"
         return (self.normal(x)[0] - self.shift)/self.scale
 
@@ -115,7 +115,7 @@ class Autoencoder(nn.Module):
     ):
         "Update the running mean and deviation of latents"
         self.shift.lerp_(mean.mean((0, 2, 3))[:, None, None], momentum)
-        self.scale.lerp_(mean.std((0, 2, 3))[:, None, None], momentum)
+        self.scale.lerp_(mean.std((0, 2, 3)).square().mean().sqrt(), momentum)
 
     @torch.no_grad()
     def fit(self,
@@ -128,12 +128,13 @@ class Autoencoder(nn.Module):
         p = F.unfold(2*x - 1 - mean[:, None, None], down.stride, stride=down.stride).mT.flatten(0, 1) # as a kernel lies
         v, s, _ = torch.linalg.svd(p.T@p/len(p))
         v, s = v[:, :len(down.weight)], s[:len(down.weight)].sqrt()
+        s = s.sqrt()*s.mean().sqrt() # a component of deviation d gets one of the root of d, and all together the power 1
         down.weight.copy_((v/s).T.view_as(down.weight))
         down.bias.copy_(-(down.weight.sum((2, 3))@mean))
         up.weight.copy_((v*s).T.view_as(up.weight))
         up.bias.copy_(mean)
         for last in (self.down[-1], self.up[-1]): zero(last)
-        self.down[-1].bias[len(down.weight):] = -6 # little noise beside a deviation of 1
+        self.down[-1].bias[len(down.weight):] = -8 # little noise, also beside the last component
 
 # %% ../../nbs/emo/01_autoencoder.ipynb #f200758f
 def _edges(x): return torch.cat([x.diff(dim=-1).flatten(1), x.diff(dim=-2).flatten(1)], 1)

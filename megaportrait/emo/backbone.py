@@ -100,7 +100,7 @@ class UNet(nn.Module):
         super().__init__()
         ws, n, g, e = cfg.widths, cfg.blocks, cfg.groups, 4*cfg.widths[0]
         self.time = nn.Sequential(nn.Linear(ws[0], e), nn.SiLU(), nn.Linear(e, e))
-        self.enter, self.levels, self.blocks = conv(2, cfg.latent, ws[0]), len(ws), n
+        self.enter, self.levels, self.blocks = conv(2, cfg.latent*(2 if sees and cfg.from_portrait else 1), ws[0]), len(ws), n
         ins = [ws[0]] + [w for i, w in enumerate(ws) for w in [w]*(n + (i < len(ws) - 1))] # of the skip connections
         block = lambda a, b: Res(a, b, g, e)
         self.down = nn.ModuleList(block(ws[max(0, i - 1)] if k == 0 else w, w) for i, w in enumerate(ws)
@@ -117,7 +117,7 @@ class UNet(nn.Module):
         self.leave = nn.Sequential(norm(ws[0], g), nn.SiLU(), zero(conv(2, ws[0], cfg.latent)))
 
     def forward(self,
-        x:Tensor, # (B, z, h, w) latent, noisy or not
+        x:Tensor, # (B, z, h, w) latent, noisy or not; (B, 2z, h, w) where the portrait's stands beside it
         t:Tensor, # (B,) in [0, 1], step of the diffusion; 0 of a portrait
         seen:list|None = None, # of the reference network, (B', M, c) for each transformer; B' divides B
         after:Callable = lambda i, h: h, # applied behind transformer i to its result (B, c, h', w')

@@ -88,8 +88,9 @@ class Emo(nn.Module):
             if c.past is not None: h = self.temporal[i](h, c.past[i])
             return h if fast is None else self.speed['layers'][i](h, fast)
         x = x_t + self.locator(box_mask(c.box, self.cfg.size))[:, None] if self.cfg.locate else x_t
+        if first := self.cfg.from_portrait: x = torch.cat([x, c.portrait[:, None].expand_as(x)], 2)
         v = self.backbone(x.flatten(0, 1), t.repeat_interleave(F), c.maps, after)[0].view_as(x_t)
-        return v + _guess(x_t, t, c.portrait, self.cfg.from_portrait) if self.cfg.from_portrait else v
+        return v + _guess(x_t, t, c.portrait, first) if first else v
 
 def load_emo(
     name:str|Path, # a run folder, or the name of weights that the repository ships
