@@ -124,6 +124,12 @@ def act(
     return torch.stack([c[k] for k in CONTROLS], 1), wish
 
 # %% ../../nbs/data/43_talking.ipynb #19efabf5
+_HEAD = slice(_AT['yaw'], _AT['scale'] + 1)
+
+def _calmer(x, head):
+    "Controls (T, 21) with a share of the head's motion"
+    return torch.cat([x[:, :_HEAD.start], torch.lerp(neutral()[:, _HEAD], x[:, _HEAD], head), x[:, _HEAD.stop:]], 1)
+
 def make_talking(
     root:str|Path, # folder of the set; what is there already stays
     spoken:Sequence, # of `Spoken`, one for each clip, each said by another person
@@ -131,6 +137,7 @@ def make_talking(
     size:int = 64, # px
     fps:float = 25, # frames per second
     seed:int = 0, # of people, and of all that the sound does not determine
+    head:float = 1., # share of the head's motion
 ) -> Path: # `root`
     "Write clips of talking people, or what is missing of them"
     root, rows = Path(root), []
@@ -139,6 +146,7 @@ def make_talking(
         for k, c in enumerate(spoken):
             who, name = f'{seed} {split} {k}', f'{split}-{k:05d}'
             x, wish = act(c, who, fps)
+            x = _calmer(x, head)
             rows.append((f'{name}-00', name, split, fps, size, len(x), 'synthetic', 'CC0-1.0'))
             if (root/split/f'{name}-00').is_dir(): continue
             meta = dict(source='synthetic', size=size, fps=fps, frames=len(x), text=c.text, voice=c.voice,

@@ -17,6 +17,7 @@ class EmoCfg(TrainCfg):
     phase:str = 'image'                 # what is trained, of `PHASES`
     size:int = 512                      # side of the square crop, px
     fps:float = 25.                     # of clips
+    head:float = 1.                     # share of the head's motion of synthetic people, where these are rendered
     on_black:bool = False               # whether people are cut out
     # autoencoder
     latent:int = 4                      # channels of a latent
@@ -83,8 +84,8 @@ def in_phase(
 # %% ../../nbs/emo/00_config.ipynb #74fb5475
 emo_presets: dict[str, EmoCfg] = {
     'emo-tiny': EmoCfg(
-        size=64, fps=12.5, on_black=True, latent=8, code_widths=(16, 32, 64), code_blocks=1, patches=True, widths=(32, 64, 96),
-        blocks=1, heads=2, groups=8, places=True, from_portrait=.4, frames=8, motion=2, hear_width=64, draw_steps=1,
+        size=64, fps=12.5, head=.35, on_black=True, latent=8, code_widths=(16, 32, 64), code_blocks=1, patches=True, widths=(32, 64, 96),
+        blocks=1, heads=2, groups=8, places=True, from_portrait=.2, frames=8, motion=2, hear_width=64, draw_steps=20,
         drop_motion=.2, jitter=(.25, .2, .3, .1), jitter_p=.8, lr=2e-3, betas=(.9, .99), ema=.98, warmup=20, clip=1.,
         phase_steps=(300, 600, 240, 80), phase_bs=(16, 12, 4, 4), log_every=10, snap_every=100, save_every=100),
     'emo512': EmoCfg(lr=1e-5, lr_min=1e-5, betas=(.9, .999), clip=1., ema=0., micro=1)}

@@ -64,15 +64,15 @@ def _first(c, seconds):
 
 def find_talkers(
     data:str|Path, # prepared folder with splits train and eval; empty: synthetic people who talk
-    cfg:EmoCfg, # `size`, `fps`
+    cfg:EmoCfg, # `size`, `fps`, `head`
     beside:Path, # folder for a set that has to be rendered first
-    people:int = 24, # in it
-    held:int = 6, # and who are held out
+    people:int = 48, # in it
+    held:int = 8, # and who are held out
     seconds:float = 6., # that each talks for
 ) -> Path:
     "Find the folder to train on; render one where no data are given"
     if data: return Path(data)
-    root = beside/f'talking-{cfg.size}'
+    root = beside/f'talking-{cfg.size}-{cfg.head:g}'
     for split, n in (('train', people), ('eval', held)):
-        make_talking(root, [_first(c, seconds) for c in read_speech(split)[:n]], split, cfg.size, cfg.fps)
+        make_talking(root, [_first(c, seconds) for c in read_speech(split)[:n]], split, cfg.size, cfg.fps, head=cfg.head)
     return root
