@@ -78,6 +78,16 @@ def test_notebook_is_small_and_whole(nb):
     assert not errors, f"code cells {errors} hold a saved error"
 
 
+@pytest.mark.parametrize("nb", [o for o in NBS if o.parent.name != "nbs"], ids=name)
+def test_a_chapter_opens_with_a_picture(nb):
+    "It stands before the first function or class that the chapter exports"
+    text = lambda c: "".join(c["source"])
+    shows = lambda c: "![" in text(c) if c["cell_type"] == "markdown" else any(k.startswith("image/") for o in c.get("outputs", []) for k in o.get("data", {}))
+    defines = lambda c: text(c).startswith("#| export") and re.search(r"^(?:def|class) ", text(c), re.M)
+    first = next((c for c in json.loads(nb.read_text())["cells"] if shows(c) or defines(c)), None)
+    assert first and shows(first), "give it a picture that shows what it is about, at its top"
+
+
 def test_no_chapter_switches_gradients_off_for_the_next():
     "nbdev_test runs many notebooks in one process"
     assert not (bad := [name(nb) for nb in NBS for c in cells(nb) if "set_grad_enabled(" in "".join(c["source"])]), bad

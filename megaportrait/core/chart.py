@@ -49,6 +49,6 @@ def show_chart(
     shown = {o: ax.text(x, y, textwrap.fill(o, round(13*scale/1.5)), ha='center', va='center', fontsize=8, bbox=box(o))
              for o, (x, y) in at.items()}
     for a, b in arrows:
-        ax.annotate('', at[b], at[a], zorder=0, arrowprops=dict(
+        ax.annotate('', at[b], at[a], zorder=9, arrowprops=dict(
             arrowstyle='->', color='#5b6b7f', shrinkA=0, shrinkB=0, patchA=shown[a].get_bbox_patch(), patchB=shown[b].get_bbox_patch()))
     return fig

@@ -147,6 +147,8 @@ def train(
     with contextlib.nullcontext() if rank else claimed(make_folder(run)):  # nobody else trains in this folder
         _take_up(run, st, resume)
         if start and not st.step: print(start_from(start, st))
+        if st.step >= cfg.steps and not rank:
+            print(f'{run} has all its {cfg.steps} steps; to train further, begin a new run with --from {run}')
         check_alike(st)
         if workers < 0: workers = readers(where.type, int(os.environ.get('LOCAL_WORLD_SIZE', 1)))
         probe, batches = stage.probe(st, data), stage.batches(st, data, workers)

@@ -72,7 +72,7 @@ def same_settings(
     pairs = {f.name: (getattr(was, f.name), getattr(cfg, f.name)) for f in fields(cfg) if f.name not in _FREE}
     if diff := [f'{k} was {a!r} and is {b!r} now' for k, (a, b) in pairs.items() if a != b]:
         raise ValueError(f'{where} was made with other settings: {"; ".join(diff)}; continue with those, or choose '
-                         f'another run folder')
+                         f'another run folder (--from {where.parent} begins it with these weights)')
 
 def save_checkpoint(
     path:str|Path, # last.pt

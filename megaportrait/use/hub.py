@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 from safetensors.torch import load_file, save_file
 from ..core.files import atomic_write, load_json, make_folder, markdown_table
-from ..core.shipped import model_folder, on_hub, read_settings
+from ..core.shipped import halved, model_folder, on_hub, read_settings
 from ..train.run import load
 
 # %% ../../nbs/use/22_hub.ipynb #99f35af2
@@ -67,7 +67,7 @@ def _copy_model(source, folder):
         make_folder((folder/p).parent)
         if p.endswith('.json'): shutil.copy(source/p, folder/p)
         else:
-            weights = {k: v.half() if v.is_floating_point() else v for k, v in load_file(source/p).items()}
+            weights = halved(load_file(source/p))
             save_file(weights, folder/p)
             n += sum(v.numel() for v in weights.values())*('/' not in p)
     return n
