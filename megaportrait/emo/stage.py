@@ -172,6 +172,16 @@ def _one(cfg, phase):
     told = {k: getattr(cfg, k) for k in ('steps', 'bs') if getattr(cfg, k) != getattr(EmoCfg, k)}
     return in_phase(cfg, phase, **told)
 
+_SHAPES = ('size', 'latent', 'code_widths', 'code_blocks', 'patches', 'widths', 'blocks', 'groups', 'places', 'from_portrait',
+           'frames', 'motion', 'near', 'hear_width', 'buckets')
+
+def _check_base(base, cfg):
+    "Refuse a model whose networks are not those of the settings"
+    was = load_emo(base).cfg
+    if other := [f'{k}={getattr(was, k)}' for k in _SHAPES if getattr(was, k) != getattr(cfg, k)]:
+        raise ValueError(f"{base} has {', '.join(other)}, which the settings of this run have not: begin with another "
+                         'model, or with none')
+
 def train_emo(
     cfg:EmoCfg,
     data:str|Path = '', # as of `find_talkers`
@@ -188,6 +198,7 @@ def train_emo(
     "Train EMO, from data to held-out numbers"
     go, run, found = dict(resume=True, device='') | go, Path(run), {}
     if go.pop('start', ''): raise ValueError('EMO begins with a whole model: name it by base (--base), not by --from')
+    if base: _check_base(base, cfg)
     for p in phases: check_run(_one(cfg, p), run/p, device=go['device'], resume=go['resume'])
     with first_alone(go['device']): root = find_talkers(data, cfg, run.parent, **made or {})
     clips, held = open_sets(root, pairs > 0)
