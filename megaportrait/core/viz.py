@@ -35,6 +35,7 @@ def to_uint8(
     x:Tensor|np.ndarray, # (3, H, W), (1, H, W) or (H, W): float or bool in [0, 1], or uint8
 ) -> np.ndarray: # (H, W, 3) uint8
     "Convert a picture to bytes, colours last; clip values outside [0, 1]"
+    if isinstance(x, np.ndarray) and not x.flags.writeable: x = x.copy() # of which torch would warn
     x = torch.as_tensor(x).detach().cpu()
     if x.ndim == 2: x = x[None]
     if x.ndim != 3 or x.shape[0] not in (1, 3):
