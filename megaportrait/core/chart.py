@@ -14,8 +14,9 @@ def _read_chart(
     text:str, # chains of boxes, one a line: "a -> b -> c"
 ) -> tuple[dict, list]: # name to column, in the order of the text; arrows (from, to)
     "Read boxes and arrows, and find the column of each box"
-    chains = [[o.strip() for o in line.split('->')] for line in text.strip().splitlines() if line.strip()]
-    if any(not o for chain in chains for o in chain): raise ValueError('an arrow of the diagram begins or ends at no box')
+    chains = [[o.strip() for o in line.split('->')] for line in text.splitlines() if line.strip()]
+    if any(not o for chain in chains for o in chain):
+        raise ValueError('an arrow of the diagram begins or ends at no box')
     column = {o: 0 for chain in chains for o in chain}
     arrows = list(dict.fromkeys(pair for chain in chains for pair in zip(chain, chain[1:])))
     for _ in column:
@@ -38,7 +39,8 @@ def show_chart(
 ) -> Figure:
     "Draw boxes and the arrows between them"
     column, arrows = _read_chart(text)
-    if missing := [o for o in marked if o not in column]: raise ValueError(f"no box of the diagram is called '{missing[0]}'")
+    if missing := [o for o in marked if o not in column]:
+        raise ValueError(f"no box of the diagram is called '{missing[0]}'")
     at = _places(column)
     wide, high = max(column.values()) + 1, 2*max(y for _, y in at.values()) + 1
     fig = Figure(figsize=(scale*wide, .55*high + .1), dpi=100)
@@ -50,5 +52,6 @@ def show_chart(
              for o, (x, y) in at.items()}
     for a, b in arrows:
         ax.annotate('', at[b], at[a], zorder=9, arrowprops=dict(
-            arrowstyle='->', color='#5b6b7f', shrinkA=0, shrinkB=0, patchA=shown[a].get_bbox_patch(), patchB=shown[b].get_bbox_patch()))
+            arrowstyle='->', color='#5b6b7f', shrinkA=0, shrinkB=0, patchA=shown[a].get_bbox_patch(),
+            patchB=shown[b].get_bbox_patch()))
     return fig
