@@ -353,7 +353,7 @@ def test_a_shipped_model_has_the_settings_that_its_card_says(folder):
     made = from_dict(d, registered(d["stage"]).cfg)
     if made.stage == "metaportrait" and not made.flow_widths: return  # it has nothing to learn
     p = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else dict(preset="tiny", steps=0)
-    cfg = configure(p["preset"], p["steps"], stage=made.stage, **json.loads(p.get("settings", "{}")))
+    cfg = configure(p["preset"], p.get("steps", 0), stage=made.stage, **json.loads(p.get("settings", "{}")))
     if made.stage == "emo": cfg = in_phase(cfg, "speed")  # the last of its phases
     assert made == (on_base(cfg, from_dict(load_json(folder.with_name("tiny-base")/"config.json"), BaseCfg)) if made.stage == "hr" else cfg)
     assert (f"-f {path.relative_to(ROOT)}" in (folder/"card.md").read_text(encoding="utf-8")) == path.is_file()
