@@ -128,7 +128,7 @@ class Autoencoder(nn.Module):
         p = F.unfold(2*x - 1 - mean[:, None, None], down.stride, stride=down.stride).mT.flatten(0, 1) # as a kernel lies
         v, s, _ = torch.linalg.svd(p.T@p/len(p))
         v, s = v[:, :len(down.weight)], s[:len(down.weight)].sqrt()
-        s = s.sqrt()*s.mean().sqrt() # a component of deviation d gets one of the root of d, and all together the power 1
+        s = s.sqrt()*s.mean().sqrt() # a channel's deviation becomes the root of its component's; all have the power 1
         down.weight.copy_((v/s).T.view_as(down.weight))
         down.bias.copy_(-(down.weight.sum((2, 3))@mean))
         up.weight.copy_((v*s).T.view_as(up.weight))

@@ -100,7 +100,8 @@ class UNet(nn.Module):
         super().__init__()
         ws, n, g, e = cfg.widths, cfg.blocks, cfg.groups, 4*cfg.widths[0]
         self.time = nn.Sequential(nn.Linear(ws[0], e), nn.SiLU(), nn.Linear(e, e))
-        self.enter, self.levels, self.blocks = conv(2, cfg.latent*(2 if sees and cfg.from_portrait else 1), ws[0]), len(ws), n
+        self.enter = conv(2, cfg.latent*(2 if sees and cfg.from_portrait else 1), ws[0])
+        self.levels, self.blocks = len(ws), n
         ins = [ws[0]] + [w for i, w in enumerate(ws) for w in [w]*(n + (i < len(ws) - 1))] # of the skip connections
         block = lambda a, b: Res(a, b, g, e)
         self.down = nn.ModuleList(block(ws[max(0, i - 1)] if k == 0 else w, w) for i, w in enumerate(ws)

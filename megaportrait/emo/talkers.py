@@ -74,5 +74,6 @@ def find_talkers(
     if data: return Path(data)
     root = beside/f'talking-{cfg.size}-{cfg.head:g}'
     for split, n in (('train', people), ('eval', held)):
-        make_talking(root, [_first(c, seconds) for c in read_speech(split)[:n]], split, cfg.size, cfg.fps, head=cfg.head)
+        said = [_first(c, seconds) for c in read_speech(split)[:n]]
+        make_talking(root, said, split, cfg.size, cfg.fps, head=cfg.head)
     return root
