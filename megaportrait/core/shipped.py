@@ -119,7 +119,7 @@ def ship(
 # %% ../../nbs/core/08_shipped.ipynb #0fda4c30
 def halved(
     weights:dict, # name to tensor
-) -> dict: # the same, whatever is a number with a point in half precision
+) -> dict: # the same, with floating-point numbers in half precision
     "Bring weights to half precision, as they are shipped"
     return {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn, Tensor
 from torch.utils.data import default_collate
 from ..core.files import save_json
-from ..core.shipped import save_model
+from ..core.shipped import model_folder, read_config, save_model
 from ..data.augment import draw_colours, recolour, step_generator
 from ..data.clips import open_sets
 from .autoencoder import code_terms
@@ -177,7 +177,7 @@ _SHAPES = ('size', 'latent', 'code_widths', 'code_blocks', 'patches', 'widths', 
 
 def _check_base(base, cfg):
     "Refuse a model whose networks are not those of the settings"
-    was = load_emo(base).cfg
+    was = read_config(model_folder(base), EmoCfg)
     if other := [f'{k}={getattr(was, k)}' for k in _SHAPES if getattr(was, k) != getattr(cfg, k)]:
         raise ValueError(f"{base} has {', '.join(other)}, which the settings of this run have not: begin with another "
                          'model, or with none')

@@ -22,7 +22,7 @@ from ..data.audio import read_sound, write_sound
 from ..data.body import Body
 from ..data.person import Identity
 from ..data.speech import speak
-from ..data.talking import condition, CONTROLS, neutral, to_motion
+from ..data.talking import condition, CONTROLS, HEAD_PART, neutral, to_motion
 from ..emo.model import Emo
 from ..metaportrait.transfer import head_shape, Resting, resting
 from ..train.run import load
@@ -36,7 +36,6 @@ from ..vasa.motion import motion_of
 from ..vasa.stage import load_talker
 
 # %% ../../nbs/use/21_talk.ipynb #b744a3fe
-_HEAD = [CONTROLS.index(k) for k in ('yaw', 'pitch', 'roll', 'x', 'y', 'scale')]
 _BLINK = CONTROLS.index('blink')
 
 class _StandIn:
@@ -51,7 +50,7 @@ class _StandIn:
         x:Tensor, # (T, 21) see `CONTROLS`; where the head is does not count
     ) -> Tensor: # (T, 478, 3) of a head that looks straight ahead
         x = x.clone()
-        x[:, _HEAD] = neutral(len(x))[:, _HEAD]
+        x[:, HEAD_PART] = neutral(len(x))[:, HEAD_PART]
         m = to_motion(x)
         return self.body.landmarks(m, self.body.bones(m))
 
@@ -59,7 +58,7 @@ class _StandIn:
 def _poses(x, head):
     "Compute the poses of the head, relative to their mean (T, 4, 4)"
     h = neutral(len(x))
-    h[:, _HEAD] += head*(x[:, _HEAD] - x[:, _HEAD].mean(0))
+    h[:, HEAD_PART] += head*(x[:, HEAD_PART] - x[:, HEAD_PART].mean(0))
     return to_motion(h).pose
 
 @torch.no_grad()
