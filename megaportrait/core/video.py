@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 from PIL import Image
-from .photos import check_there, open_picture, picture_frames, Unreadable
+from .photos import check_there, is_video, open_picture, picture_frames, Unreadable
 
 # %% ../../nbs/core/03_video.ipynb #24ce97af
 _COVER = 1 << 10 # FFmpeg's mark of a still picture that goes with a song
@@ -31,7 +31,8 @@ def _passing(e):
 def _refused(path, e):
     "The error that a reader's exception becomes; one that is not the file's stays as it is"
     if _passing(e) or isinstance(e, Unreadable): return e
-    return Unreadable(f'{path}: not a readable video ({said(e)}); convert it to mp4, or get it again')
+    kind, way = ('video', 'convert it to mp4') if is_video(path) else ('picture or video', 'use a jpg, png or mp4')
+    return Unreadable(f'{path}: not a readable {kind} ({said(e)}); {way}, or get it again')
 
 def picture_stream(
     f:av.container.InputContainer,

@@ -172,7 +172,7 @@ def _one(cfg, phase):
     told = {k: getattr(cfg, k) for k in ('steps', 'bs') if getattr(cfg, k) != getattr(EmoCfg, k)}
     return in_phase(cfg, phase, **told)
 
-_SHAPES = ('size', 'latent', 'code_widths', 'code_blocks', 'patches', 'widths', 'blocks', 'groups', 'places',
+_SHAPES = ('size', 'latent', 'code_widths', 'code_blocks', 'patches', 'widths', 'blocks', 'heads', 'groups', 'places',
            'from_portrait', 'frames', 'motion', 'near', 'hear_width', 'buckets')
 
 def _check_base(base, cfg):

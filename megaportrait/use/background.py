@@ -93,9 +93,8 @@ def _colour(name):
     "RGB of a colour's name"
     try: return ImageColor.getrgb(name)[:3]
     except ValueError:
-        known = "' nor '".join(BACKGROUNDS)
-        said = f"background '{name}' is neither '{known}' nor a colour such as 'white' or '#00ff00'"
-        raise ValueError(said) from None
+        raise ValueError(f"background '{name}': choose {', '.join(BACKGROUNDS)}, or a colour such as white or "
+                         "'#00ff00'") from None
 
 class Compositor:
     "Where the driven person is shown"

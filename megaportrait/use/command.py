@@ -9,6 +9,7 @@ __all__ = ['told', 'on_stop', 'leave_at_once', 'main', 'finish']
 import argparse, os, signal, sys
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 # %% ../../nbs/use/20_command.ipynb #05ae1de2
 _COMMANDS = dict( # name to its module, of which `main` is called, and what it does
@@ -41,9 +42,10 @@ def _parser():
     return p
 
 def _sentence(e):
-    "What an error says, on one line; what the system says, with its file"
+    "What an error says, on one line; what the system says, with its file, or the folder of a hidden one"
     if isinstance(e, OSError) and e.strerror and e.args[0] == e.errno:
-        return f"{e.filename or 'a file'}: {e.strerror}; check free space and permissions"
+        at = Path(e.filename or 'a file')
+        return f"{at.parent if at.name.startswith('.') else at}: {e.strerror}; check free space and permissions"
     return ' '.join(str(e).split()) or type(e).__name__
 
 def told(warning, category, *_, **__):

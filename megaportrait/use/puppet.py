@@ -61,9 +61,10 @@ def open_animator(
     named = isinstance(model, (str, Path))
     net = load(model) if named else model
     if not isinstance(net, Animator):
-        raise ValueError(f'{model if named else type(net).__name__} is not a model that can be driven by a face; '
-                         'give one such as carrier, mp256 or compact-base, or of your own one with in_size, '
-                         'out_size, needs_photo, avatar and drive (for a voice: megaportrait talk)')
+        way = 'give one such as carrier, mp256 or compact-base; for a voice there is `megaportrait talk`' if named else \
+            'it needs in_size, out_size, needs_photo, avatar and drive'
+        name = model if named else type(net).__name__
+        raise ValueError(f'{name} is not a model that can be driven by a face; {way}')
     return net.to(pick_device(str(device)))
 
 # %% ../../nbs/use/01_puppet.ipynb #a74806f7

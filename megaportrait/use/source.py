@@ -119,6 +119,9 @@ def _one_face(what, face):
     "The name of a synthetic person, who like a clip folder has no second face"
     name = _name(what)
     if face and (name or Path(what).is_dir()): raise ValueError(f'{what} has one face: leave out face={face}')
+    if not (name or Path(what).suffix or Path(what).exists()):
+        raise Unreadable(f"{what}: no such file; give a photo, a video, a clip folder, or 'person NAME' in quotation "
+                         'marks')
     return name
 
 def _person_source(name, frame, side=256, n=240):
@@ -140,7 +143,7 @@ def _video_frame(path, frame, known):
     try: x = next(islice(read_video(path), frame, None), None)
     except Unreadable:
         if known or is_video(path): raise
-        raise Unreadable(f'{path}: not a readable picture, nor a video; use a jpg or png') from None
+        raise Unreadable(f'{path}: not a readable picture or video; use a jpg, png or mp4') from None
     if x is None: raise ValueError(f'{path}: has no frame {frame}; the first is 0')
     return x
 
@@ -193,8 +196,9 @@ def _kept(what, n, fps, start, end):
     at = np.arange(n)/float(fps)
     keep = np.flatnonzero((at >= start - 1e-6) & (at < (math.inf if end is None else end)))
     if start < 0 or not len(keep):
-        until = 'the end' if end is None else f'{end} s'
-        raise ValueError(f'{what}: there is nothing from {start} s to {until}; it lasts {n/float(fps):g} s')
+        until = 'the end' if end is None else f'{end:g} s'
+        raise ValueError(f'{what}: there is nothing from {start:g} s to {until}; choose start and end, in this order, '
+                         f'within its {n/float(fps):g} s')
     return at, keep
 
 def _known_driver(what, frame, pose, fps, start, end, landmarks=None):
