@@ -51,6 +51,8 @@ class EmoCfg(TrainCfg):
     jitter_p:float = 0.                 # probability of it
     # losses
     w_v:float = 1.                      # squared error of the velocity
+    w_mouth:float = 1.                  # how much more it counts around the mouth, in the phase of video
+    late:bool = False                   # whether clips are mostly met in strong noise, where sound and speed decide
     w_l1:float = 1.                     # the autoencoder's picture
     w_edge:float = 1.                   # and its edges
     w_kl:float = 1e-6                   # KL divergence of its latents from noise
@@ -86,7 +88,7 @@ emo_presets: dict[str, EmoCfg] = {
     'emo-tiny': EmoCfg(
         size=64, fps=12.5, head=.35, on_black=True, latent=8, code_widths=(16, 32, 64), code_blocks=1, patches=True,
         widths=(32, 64, 96), blocks=1, heads=2, groups=8, places=True, from_portrait=.2, frames=8, motion=2,
-        hear_width=64, draw_steps=8, drop_motion=.2, jitter=(.25, .2, .3, .1), jitter_p=.8, lr=1e-3,
-        betas=(.9, .99), ema=.98, warmup=150, clip=1., phase_steps=(60, 300, 120, 40), phase_bs=(16, 12, 4, 4),
-        log_every=10, snap_every=100, save_every=100),
+        hear_width=64, draw_steps=8, drop_motion=.2, jitter=(.25, .2, .3, .1), jitter_p=.8, w_mouth=20., late=True,
+        lr=1e-3, betas=(.9, .99), ema=.98, warmup=150, clip=1., phase_steps=(60, 300, 120, 40),
+        phase_bs=(16, 12, 4, 4), log_every=10, snap_every=100, save_every=100),
     'emo512': EmoCfg(lr=1e-5, lr_min=1e-5, betas=(.9, .999), clip=1., ema=0., micro=1)}

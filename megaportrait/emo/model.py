@@ -12,13 +12,12 @@ from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
 from ..core.shipped import open_model
-from ..data.audio import N_MEL
 from .autoencoder import Autoencoder
 from .backbone import site_widths, UNet
 from .config import EmoCfg
 from .locator import box_mask, Locator
 from .motion import Speed, Temporal
-from .sound import Told, widened, Windows
+from .sound import N_HEARD, Told, widened, Windows
 from ..nets.diffusion import ddim, from_velocity, guided, shares
 
 # %% ../../nbs/emo/06_model.ipynb #84c02aab
@@ -28,7 +27,7 @@ class Said:
     maps:list                # of the portrait, (B, M, c) for each transformer
     box:Tensor               # (B, 4) where the face may be, see `face_box`
     past:list|None = None    # of the motion frames, (B, n, M, c) for each transformer; None: frames are made alone
-    sound:Tensor|None = None # (B, F + 2 near, 128) of `heard`; None: there is none
+    sound:Tensor|None = None # (B, F + 2 near, 192) of `heard`; None: there is none
     hears:Tensor|None = None # (B,) 1, or 0 where the sound is left out; None: it is never left out
     speed:Tensor|None = None # (B, F + 2 near) degrees per frame; None: it is free
     portrait:Tensor|None = None # (B, z, h, w) latent, where predictions begin at it
@@ -51,7 +50,7 @@ class Emo(nn.Module):
         told = lambda: nn.ModuleList(Told(c, d, cfg.heads) for c in widths)
         self.cfg, self.autoencoder = cfg, Autoencoder(cfg)
         self.backbone, self.reference, self.locator = UNet(cfg, True), UNet(cfg, False), Locator(cfg)
-        self.audio = nn.ModuleDict(dict(windows=Windows(N_MEL, d, cfg.near), layers=told()))
+        self.audio = nn.ModuleDict(dict(windows=Windows(N_HEARD, d, cfg.near), layers=told()))
         self.temporal = nn.ModuleList(Temporal(c, cfg.heads, cfg.frames, cfg.motion) for c in widths)
         self.speed = nn.ModuleDict(dict(code=Speed(cfg), layers=told()))
 
@@ -122,7 +121,7 @@ def from_noise(
 def speak_clips(
     net:Emo,
     portrait:Tensor, # (B, 3, S, S) in [0, 1]
-    sound:Tensor, # (B, T, 128) of `heard`
+    sound:Tensor, # (B, T, 192) of `heard`
     box:Tensor, # (B, 4) where the face may be, see `face_box`
     speed:float|None = None, # of the head, degrees per frame; None: it is free
     seed:int = 0, # of the noise
@@ -148,7 +147,7 @@ def speak_clips(
 def speak_on(
     net:Emo,
     portrait:Tensor, # (B, 3, S, S) in [0, 1]
-    sound:Tensor, # (B, T, 128) of `heard`
+    sound:Tensor, # (B, T, 192) of `heard`
     box:Tensor, # (B, 4) where the face may be, see `face_box`
     *args, **how, # of `speak_clips`
 ) -> Tensor: # (B, T, 3, S, S) in [0, 1]

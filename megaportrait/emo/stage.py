@@ -9,7 +9,7 @@ __all__ = ['REGISTERED', 'EmoStage', 'train_emo']
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-import torch
+import torch, torch.nn.functional as F
 from torch import nn, Tensor
 from torch.utils.data import default_collate
 from ..core.files import save_json
@@ -18,6 +18,7 @@ from ..data.augment import draw_colours, recolour, step_generator
 from ..data.clips import open_sets
 from .autoencoder import code_terms
 from .config import emo_presets, EmoCfg, in_phase, PHASES
+from .locator import box_mask
 from .measure import measure_emo
 from .model import Emo, from_noise, load_emo, Said, speak_on
 from .sound import widened
@@ -47,11 +48,12 @@ def _train_only(
 # %% ../../nbs/emo/09_stage.ipynb #2a8ab78f
 def _cut(o, cfg, draw):
     "Portrait, motion frames and frames of a clip (1 + n + F, ...), with what they hear"
-    T, F, n, near = len(o.x), cfg.frames, cfg.motion, cfg.near
-    i = draw(T - F + 1)
-    at = torch.tensor([draw(T), *(max(0, k) for k in range(i - n, i + F))])
-    about = slice(i, i + F + 2*near)
-    return at, dict(sound=widened(o.sound, near)[about], speed=widened(o.speed[:, None], near)[about, 0],
+    T, n, near = len(o.x), cfg.motion, cfg.near
+    i = draw(T - cfg.frames + 1)
+    now, about = slice(i, i + cfg.frames), slice(i, i + cfg.frames + 2*near)
+    at = torch.tensor([draw(T), *(max(0, k) for k in range(i - n, now.stop))])
+    lips = {} if o.mouth is None else dict(mouth=o.mouth[now])
+    return at, lips | dict(sound=widened(o.sound, near)[about], speed=widened(o.speed[:, None], near)[about, 0],
                     follows=float(i >= n))
 
 def _draw(o, cfg, g):
@@ -64,10 +66,16 @@ def _draw(o, cfg, g):
 
 def _mirrored(b):
     "A batch, mirrored where it is to be"
-    f = b['flip'].view(-1, 1, 1, 1, 1)
-    box = torch.where(f.view(-1, 1), b['box']*b['box'].new_tensor([-1, 1, -1, 1]), b['box'])
-    return b | {k: torch.where(f, b[k].flip(-1), b[k]) for k in 'xm'} | dict(
-        box=torch.where(f.view(-1, 1), box[:, [2, 1, 0, 3]], box))
+    to = lambda x: b['flip'].view(-1, *[1]*(x.dim() - 1))
+    turned = lambda x: torch.where(to(x), x[..., [2, 1, 0, 3]]*x.new_tensor([-1, 1, -1, 1]), x)
+    return b | {k: torch.where(to(b[k]), b[k].flip(-1), b[k]) for k in 'xm'} | {
+        k: turned(b[k]) for k in ('box', 'mouth') if k in b}
+
+def _weights(mouth, size, side, w):
+    "Weights (B, F, 1, side, side) of mean one, w times as large around mouths (B, F, 4)"
+    near = F.adaptive_avg_pool2d(box_mask(mouth.flatten(0, 1), size), side).unflatten(0, mouth.shape[:2])
+    weight = 1 + (w - 1)*near
+    return weight/weight.mean()
 
 class EmoStage(Stage):
     "One phase of the training"
@@ -129,8 +137,11 @@ class EmoStage(Stage):
             if cfg.phase == 'image': said, z = Said(maps, b['box'], portrait=z[:, 0]), z[:, 1:]
             else: said, z = self.told(net, maps, z, b, rand)
             t, noise = rand(torch.rand, len(x)), rand(torch.randn, *z.shape)
-            v = net(diffuse(z, t, noise, least=0.), t, said)
-            return Losses(dict(v=(v - velocity(z, t, noise)).square().mean()))
+            if cfg.late and cfg.phase != 'image': t = 1 - t.square()
+            v = (net(diffuse(z, t, noise, least=0.), t, said) - velocity(z, t, noise)).square()
+            if cfg.phase == 'video' and cfg.w_mouth != 1 and 'mouth' in b:
+                v = v*_weights(b['mouth'], cfg.size, z.shape[-1], cfg.w_mouth)
+            return Losses(dict(v=v.mean()))
 
     def told(self, net:Emo, maps:list, z:Tensor, b:dict, rand) -> tuple[Said, Tensor]:
         "Return the inputs of the backbone for clips, and their latents (B, F, ...)"

@@ -15,7 +15,7 @@ from ..data.clips import ClipSet
 from ..data.speech import read_speech
 from ..data.talking import make_talking
 from .config import EmoCfg
-from .locator import face_box
+from .locator import face_box, mouth_boxes
 from .motion import head_speed
 from .sound import heard
 
@@ -28,8 +28,9 @@ class Talker:
     pose:Tensor       # (T, 4, 4) head to camera
     speed:Tensor      # (T,) degrees per frame
     box:Tensor        # (4,) around the face, see `face_box`
-    sound:Tensor|None # (T, 128) of `heard`; None: silent
+    sound:Tensor|None # (T, 192) of `heard`; None: silent
     jaw:Tensor|None   # (T,) true opening; None: not known
+    mouth:Tensor|None = None # (T, 4) around the lips, see `mouth_boxes`
 
 def as_seen(
     o:Talker,
@@ -46,7 +47,7 @@ def _talker(c, cfg):
     jaw = c.meta.get('labels', {}).get('controls')
     x, m = (torch.stack([f(t, cfg.size) for t in range(c.frames)]) for f in (c.frame, c.mask))
     return Talker(x, m, c.pose, head_speed(c.pose), face_box(c.landmarks), sound,
-                  None if jaw is None else torch.tensor(jaw)[:, 0])
+                  None if jaw is None else torch.tensor(jaw)[:, 0], mouth_boxes(c.landmarks))
 
 def read_talkers(
     clips:ClipSet, # with poses and landmarks
