@@ -1,5 +1,5 @@
 """The book as a site: every notebook with its outputs is a page, every module is a page, and a gallery shows the chapters' pictures"""
-import html, importlib, inspect, re
+import ast, html, importlib, inspect, itertools, re
 from copy import deepcopy
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -20,6 +20,14 @@ INSTALL = """# Installs the package from its repository, and goes to this chapte
 ![ -d {name} ] || git clone -q --depth 1 {repo}
 %pip install -q './{name}[dev]'
 %cd {name}/{folder}"""
+FOLDED = """<details markdown="1">
+<summary>Imports</summary>
+
+```python
+{}
+```
+
+</details>"""
 LINK = re.compile(r"(\]\(|(?:src|href)=\")(?!https?:|data:|#|mailto:)([^)\"#\s]+)")
 
 
@@ -51,6 +59,12 @@ def listed():
     return [DOCS/p for t in tables for p in re.findall(r"^\| \[.*?\]\((\S+\.ipynb)\)", t, re.M)]
 
 
+def imports(source):
+    "Whether a cell does nothing but import"
+    try: return bool(did := ast.parse(source).body) and all(isinstance(o, ast.Import | ast.ImportFrom) for o in did)
+    except SyntaxError: return False  # a shell's command
+
+
 def visible(cell):
     "A cell as readers see it, or none"
     told = DIRECTIVE.findall(cell.source) if cell.cell_type == "code" else []
@@ -58,6 +72,7 @@ def visible(cell):
     cell = deepcopy(cell)
     if told: cell.source = "\n".join(o for o in cell.source.splitlines() if not DIRECTIVE.match(o))
     if "echo:" in told: cell.source = ""
+    if cell.cell_type == "code" and imports(cell.source): return nbformat.v4.new_markdown_cell(FOLDED.format(cell.source))
     if cell.cell_type == "code": cell.outputs = [o for o in cell.outputs if o.get("data") != {} and WIDGET not in o.get("data", {})]
     return cell
 
@@ -102,6 +117,8 @@ def page(path):
     stem = path.relative_to(DOCS).with_suffix("").as_posix()
     body, kept = MarkdownExporter().from_notebook_node(nb, dict(output_files_dir=PurePosixPath(stem).name + "_files", unique_key="out"))
     body = re.sub(r"^```python\n\s*```\n", "", moved(body, path, path.parent), flags=re.M)
+    count = itertools.count(1)
+    body = re.sub(r"!\[(?:png|jpeg|svg)\]", lambda _: f"![{title(path)}, picture {next(count)}]", body)
     if path.stem not in FIRST: body = re.sub(r"^(# .+)$", lambda m: m[1] + "\n\n" + links(path), body, count=1, flags=re.M)
     return body, {(PurePosixPath(stem).parent/k).as_posix(): v for k, v in kept["outputs"].items()}
 

@@ -50,6 +50,7 @@ def test_pages_show_what_notebooks_show(site):
     page = (site/"nets/02_warp/index.html").read_text()
     assert "<math" in page and "arithmatex" not in page
     assert re.search(r'<img[^>]*src="[^"]*02_warp_files/', page) and "default_exp" not in page and "#|" not in page
+    assert 'alt="Warping volumes, picture 1"' in page and '<summary>Imports</summary>' in page
     assert "What it reaches" in (home := (site/"index.html").read_text()) and home.count("<table>") >= 3
 
 
