@@ -39,6 +39,7 @@ class EmoCfg(TrainCfg):
     hear_width:int = 768                # channels of a frame's sound
     buckets:int = 9                     # of speed
     draw_steps:int = 40                 # of the diffusion, when a video is made
+    guide:float = 0.                    # how strongly it then follows the sound beyond its share
     # what is left out at times, for guidance and for first clips
     drop:float = .05                    # probability that the sound is left out
     drop_motion:float = .05             # and that a clip begins without motion frames; 1: there are never any
@@ -88,7 +89,7 @@ emo_presets: dict[str, EmoCfg] = {
     'emo-tiny': EmoCfg(
         size=64, fps=12.5, head=.35, on_black=True, latent=8, code_widths=(16, 32, 64), code_blocks=1, patches=True,
         widths=(32, 64, 96), blocks=1, heads=2, groups=8, places=True, from_portrait=.2, frames=8, motion=2,
-        hear_width=64, draw_steps=8, drop_motion=.2, jitter=(.25, .2, .3, .1), jitter_p=.8, w_mouth=20., late=True,
-        lr=1e-3, betas=(.9, .99), ema=.98, warmup=150, clip=1., phase_steps=(60, 300, 120, 40),
+        hear_width=64, draw_steps=8, guide=1., drop_motion=.2, jitter=(.25, .2, .3, .1), jitter_p=.8, w_mouth=20.,
+        late=True, lr=1e-3, betas=(.9, .99), ema=.98, warmup=150, clip=1., phase_steps=(60, 300, 120, 40),
         phase_bs=(16, 12, 4, 4), log_every=10, snap_every=100, save_every=100),
     'emo512': EmoCfg(lr=1e-5, lr_min=1e-5, betas=(.9, .999), clip=1., ema=0., micro=1)}

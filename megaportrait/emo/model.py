@@ -126,7 +126,7 @@ def speak_clips(
     speed:float|None = None, # of the head, degrees per frame; None: it is free
     seed:int = 0, # of the noise
     steps:int|None = None, # of the diffusion; None: as the model's settings say
-    guide:float = 0., # how strongly the sound is followed beyond its share
+    guide:float|None = None, # how strongly the sound is followed beyond its share; None: as the model's settings say
     remember:bool = True, # whether a clip sees the end of the one before, as in training
 ) -> Iterator[Tensor]: # (B, F, 3, S, S) in [0, 1]; the last clip may be shorter
     "Make portraits speak, clip after clip, without limit (Sec. 3.2)"
@@ -140,7 +140,7 @@ def speak_clips(
     for i in range(0, T, cfg.frames):
         noise = torch.randn(B, cfg.frames, *z.shape[1:], generator=g).to(z)
         said = Said(maps, box, past, about[:, i:i + cfg.frames + 2*cfg.near], None, fast, z)
-        made = from_noise(net, said, noise, steps or cfg.draw_steps, guide)
+        made = from_noise(net, said, noise, steps or cfg.draw_steps, cfg.guide if guide is None else guide)
         yield torch.stack([net.autoencoder.decode(o).clamp(0, 1) for o in made[:, :T - i]])
         if remember and cfg.drop_motion < 1 and i + cfg.frames < T: past = net.recall(made[:, -cfg.motion:])
 

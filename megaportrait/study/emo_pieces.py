@@ -26,7 +26,7 @@ class _Piece:
     title:str                 # its name in the table
     first:str = ''            # phase from which on it is trained; empty: nothing is
     over:dict = field(default_factory=dict) # settings that differ from the whole model's
-    guide:float = 0.          # how strongly the sound is followed beyond its share
+    guide:float|None = None   # how strongly the sound is followed beyond its share; None: as the settings say
 
 _PIECES = dict(
     whole=_Piece('whole', PHASES[0]),
@@ -35,7 +35,9 @@ _PIECES = dict(
     no_locator=_Piece('without locator', 'image', dict(locate=False)),
     no_portrait=_Piece('beginning at nothing', 'image', dict(from_portrait=0.)),
     no_patches=_Piece('without components of patches', 'pixels', dict(patches=False)),
-    guided=_Piece('guidance 1', guide=1.),
+    no_mouth=_Piece('mouths count like the rest', 'video', dict(w_mouth=1.)),
+    any_noise=_Piece('noise of every strength', 'video', dict(late=False)),
+    unguided=_Piece('without guidance', guide=0.),
     guided_more=_Piece('guidance 3', guide=3.))
 
 # %% ../../nbs/study/08_emo_pieces.ipynb #0f172386
