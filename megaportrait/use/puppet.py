@@ -61,8 +61,8 @@ def open_animator(
     named = isinstance(model, (str, Path))
     net = load(model) if named else model
     if not isinstance(net, Animator):
-        way = 'give one such as carrier, mp256 or compact-base; for a voice there is `megaportrait talk`' if named else \
-            'it needs in_size, out_size, needs_photo, avatar and drive'
+        way = 'it needs in_size, out_size, needs_photo, avatar and drive'
+        if named: way = 'give one such as carrier, mp256 or compact-base; for a voice there is `megaportrait talk`'
         name = model if named else type(net).__name__
         raise ValueError(f'{name} is not a model that can be driven by a face; {way}')
     return net.to(pick_device(str(device)))
