@@ -39,7 +39,7 @@ class EmoCfg(TrainCfg):
     hear_width:int = 768                # channels of a frame's sound
     buckets:int = 9                     # of speed
     draw_steps:int = 40                 # of the diffusion, when a video is made
-    guide:float = 0.                    # how strongly it then follows the sound beyond its share
+    guide:float = 0.                    # guidance by the sound, then; 0: none
     # what is left out at times, for guidance and for first clips
     drop:float = .05                    # probability that the sound is left out
     drop_motion:float = .05             # and that a clip begins without motion frames; 1: there are never any
@@ -52,8 +52,8 @@ class EmoCfg(TrainCfg):
     jitter_p:float = 0.                 # probability of it
     # losses
     w_v:float = 1.                      # squared error of the velocity
-    w_mouth:float = 1.                  # how much more it counts around the mouth, in the phase of video
-    late:bool = False                   # whether clips are mostly met in strong noise, where sound and speed decide
+    w_mouth:float = 1.                  # factor of it around the mouth, in the phase of video
+    late:bool = False                   # whether the noise of clips is mostly strong
     w_l1:float = 1.                     # the autoencoder's picture
     w_edge:float = 1.                   # and its edges
     w_kl:float = 1e-6                   # KL divergence of its latents from noise

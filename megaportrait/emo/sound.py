@@ -57,7 +57,7 @@ class Windows(nn.Module):
 
 # %% ../../nbs/emo/03_sound.ipynb #4804cb8a
 class Told(nn.Module):
-    "A block of a transformer, in which the positions of a frame attend to the tokens of that frame, or to an empty one"
+    "Attention of the positions of a frame to the tokens of that frame or to an empty one, and a perceptron"
     def __init__(self,
         c:int, # channels of the picture
         width:int, # of the tokens

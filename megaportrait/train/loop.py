@@ -148,7 +148,8 @@ def train(
         _take_up(run, st, resume)
         if start and not st.step: print(start_from(start, st))
         if st.step >= cfg.steps and not rank:
-            print(f'{run} has all its {cfg.steps} steps; to train further, begin a new run with its weights')
+            print(f'{run} has all its {cfg.steps} steps; to train further, begin a new run with its weights '
+                  f'(--from {run}, of EMO --base {run})')
         check_alike(st)
         if workers < 0: workers = readers(where.type, int(os.environ.get('LOCAL_WORLD_SIZE', 1)))
         probe, batches = stage.probe(st, data), stage.batches(st, data, workers)

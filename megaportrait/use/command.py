@@ -6,7 +6,7 @@
 __all__ = ['told', 'on_stop', 'leave_at_once', 'main', 'finish']
 
 # %% ../../nbs/use/20_command.ipynb #15f0c71f
-import argparse, os, signal, sys
+import argparse, errno, os, signal, sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -42,10 +42,11 @@ def _parser():
     return p
 
 def _sentence(e):
-    "What an error says, on one line; what the system says, with its file, or the folder of a hidden one"
+    "What an error says, on one line; what the system says, with its file"
     if isinstance(e, OSError) and e.strerror and e.args[0] == e.errno:
-        at = Path(e.filename or 'a file')
-        return f"{at.parent if at.name.startswith('.') else at}: {e.strerror}; check free space and permissions"
+        name = e.filename if isinstance(e.filename, (str, Path)) else 'a file'
+        if e.errno == errno.ENOSPC: name = Path(name).parent # the file may be a temporary one
+        return f'{name}: {e.strerror}; check free space and permissions'
     return ' '.join(str(e).split()) or type(e).__name__
 
 def told(warning, category, *_, **__):

@@ -119,10 +119,14 @@ def _one_face(what, face):
     "The name of a synthetic person, who like a clip folder has no second face"
     name = _name(what)
     if face and (name or Path(what).is_dir()): raise ValueError(f'{what} has one face: leave out face={face}')
-    if not (name or Path(what).suffix or Path(what).exists()):
+    if not name: _check_name(what)
+    return name
+
+def _check_name(what):
+    "Refuse what is neither a file nor looks like the name of one"
+    if not (Path(what).suffix or Path(what).exists()):
         raise Unreadable(f"{what}: no such file; give a photo, a video, a clip folder, or 'person NAME' in quotation "
                          'marks')
-    return name
 
 def _person_source(name, frame, side=256, n=240):
     "A frame of a synthetic person who acts for `n` frames"
@@ -197,8 +201,8 @@ def _kept(what, n, fps, start, end):
     keep = np.flatnonzero((at >= start - 1e-6) & (at < (math.inf if end is None else end)))
     if start < 0 or not len(keep):
         until = 'the end' if end is None else f'{end:g} s'
-        raise ValueError(f'{what}: there is nothing from {start:g} s to {until}; choose start and end, in this order, '
-                         f'within its {n/float(fps):g} s')
+        raise ValueError(f'{what}: there is nothing from {start:g} s to {until}; it lasts {n/float(fps):g} s, '
+                         'and start must be before end')
     return at, keep
 
 def _known_driver(what, frame, pose, fps, start, end, landmarks=None):

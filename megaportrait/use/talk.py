@@ -122,8 +122,7 @@ def _painted(net, photo, tracker, face, device, sound, speed, steps, seed, guide
     if speed is not None and not speed >= 0: raise ValueError(f'speed={speed}: give degrees per second, 0 or more')
     if steps is not None and steps < 1: raise ValueError(f'steps={steps}: give 1 or more')
     source = open_source(photo, tracker, face, landmarks=True)
-    n, frames = paint_frames(net.to(pick_device(device)), source, sound, speed, seed=seed, steps=steps,
-                             guide=guide or 0.)
+    n, frames = paint_frames(net.to(pick_device(device)), source, sound, speed, seed=seed, steps=steps, guide=guide)
     return net.cfg.fps, n, frames
 
 # %% ../../nbs/use/21_talk.ipynb #4115799c
@@ -142,7 +141,7 @@ def talk(
     model = '',               # that moves the photograph, driven by landmarks, or EMO; empty: carrier
     talker:str|Path|None = None, # makes the motion: a run folder, or a name of shipped weights; None: talker
     face:int|None = None,     # which face of the photograph, from the left, 0 first
-    guide:float|None = None,  # how strongly the sound is followed beyond its share; None: .25, of EMO 0
+    guide:float|None = None,  # how strongly the sound is followed beyond its share; None: .25, of EMO its own
     mark:bool = False,        # burn the word 'synthetic' into a corner
     bs:int|None = None,       # frames at a time; None: 4
     device:str = '',          # 'cpu', 'cuda', …; empty: the best at hand
@@ -189,7 +188,7 @@ def _parser():
                                                     'which paints the video: its run folder')
     p.add_argument('--talker', help='model that makes the motion, default talker: a run folder, or shipped weights')
     p.add_argument('--face', type=int, metavar='N', help='which face to use, counted from the left, 0 first')
-    p.add_argument('--guide', type=float, help='how strongly to follow the sound (guidance); default .25, with EMO 0')
+    p.add_argument('--guide', type=float, help='how strongly to follow the sound; default .25, of EMO its own')
     p.add_argument('--mark', action='store_true', help="burn the word 'synthetic' into a corner of the video")
     p.add_argument('--bs', type=int, help='frames to compute at a time, default 4; not with EMO')
     p.add_argument('--device', default='', help='cpu, cuda, …; default: the best at hand')
