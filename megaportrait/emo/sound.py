@@ -6,6 +6,7 @@
 __all__ = ['N_HEARD', 'heard', 'widened', 'Windows', 'Told']
 
 # %% ../../nbs/emo/03_sound.ipynb #b8edab4b
+from functools import lru_cache
 import torch, torch.nn.functional as F
 from torch import nn, Tensor
 from ..data.audio import log_mel, N_MEL
@@ -17,13 +18,15 @@ from ..measure.sync import FPS, load_sync_net
 _SPREAD = 2. # of the logarithms
 N_HEARD = N_MEL + 64 # numbers of a frame: of the sound itself, and of what lips do with it
 
+@lru_cache(1)
+def _sync_net(): return load_sync_net()
+
 def _lips(sound, n, fps):
     "What the network of sound and lips hears (n, 64), at every frame"
     mel = log_mel(sound, max(1, round(n*FPS/fps)), FPS)
-    codes = load_sync_net().hear(F.pad(mel.mT[None], (4, 4), 'replicate').mT)[0]
+    codes = _sync_net().hear(F.pad(mel.mT[None], (4, 4), 'replicate').mT)[0]
     return codes.shape[1]**.5*F.interpolate(codes.mT[None], n, mode='linear')[0].mT
 
-@torch.no_grad()
 def heard(
     sound:Tensor, # (N,) in [-1, 1], 16,000 a second
     n:int, # frames of the video

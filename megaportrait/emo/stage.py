@@ -52,9 +52,8 @@ def _cut(o, cfg, draw):
     i = draw(T - cfg.frames + 1)
     now, about = slice(i, i + cfg.frames), slice(i, i + cfg.frames + 2*near)
     at = torch.tensor([draw(T), *(max(0, k) for k in range(i - n, now.stop))])
-    lips = {} if o.mouth is None else dict(mouth=o.mouth[now])
-    return at, lips | dict(sound=widened(o.sound, near)[about], speed=widened(o.speed[:, None], near)[about, 0],
-                    follows=float(i >= n))
+    return at, dict(mouth=o.mouth[now], sound=widened(o.sound, near)[about],
+                    speed=widened(o.speed[:, None], near)[about, 0], follows=float(i >= n))
 
 def _draw(o, cfg, g):
     "Something to learn from a clip"
@@ -139,8 +138,7 @@ class EmoStage(Stage):
             t, noise = rand(torch.rand, len(x)), rand(torch.randn, *z.shape)
             if cfg.late and cfg.phase != 'image': t = 1 - t.square()
             v = (net(diffuse(z, t, noise, least=0.), t, said) - velocity(z, t, noise)).square()
-            if cfg.phase == 'video' and cfg.w_mouth != 1 and 'mouth' in b:
-                v = v*_weights(b['mouth'], cfg.size, z.shape[-1], cfg.w_mouth)
+            if cfg.phase == 'video': v = v*_weights(b['mouth'], cfg.size, z.shape[-1], cfg.w_mouth)
             return Losses(dict(v=v.mean()))
 
     def told(self, net:Emo, maps:list, z:Tensor, b:dict, rand) -> tuple[Said, Tensor]:

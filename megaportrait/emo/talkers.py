@@ -30,7 +30,7 @@ class Talker:
     box:Tensor        # (4,) around the face, see `face_box`
     sound:Tensor|None # (T, 192) of `heard`; None: silent
     jaw:Tensor|None   # (T,) true opening; None: not known
-    mouth:Tensor|None = None # (T, 4) around the lips, see `mouth_boxes`
+    mouth:Tensor      # (T, 4) around the lips, see `mouth_boxes`
 
 def as_seen(
     o:Talker,
