@@ -42,7 +42,7 @@ def read_sound(
     if not Path(path).is_file(): raise Unreadable(f'{path}: no such file')
     try:
         with av.open(str(path)) as f:
-            if not f.streams.audio: raise Unreadable(f'{path}: has no sound')
+            if not f.streams.audio: raise Unreadable(f'{path}: has no sound; give a recording, or a video with sound')
             parts = _resampled(f.decode(audio=0), rate)
     except av.error.FFmpegError as e:
         raise Unreadable(f'{path}: its sound cannot be read ({e.strerror}); give a wav or mp3, or a video') from e

@@ -65,6 +65,11 @@ def leave_at_once(*_):
     os.write(2, b'megaportrait: stopped\n')
     os._exit(130)
 
+def _split(args):
+    "The name of a synthetic person that the shell has taken apart, or nothing"
+    at = args.index('person') + 1 if 'person' in args else len(args)
+    return f'person {args[at]}' if at < len(args) and not Path('person').exists() else ''
+
 def main(
     args:list|None=None, # command line, default the real one
     ready:Callable=lambda: None, # called when the libraries are loaded and the work begins
@@ -72,6 +77,9 @@ def main(
     "Run `megaportrait`"
     args = sys.argv[1:] if args is None else args
     name = _parser().parse_args(args[:1]).command
+    if person := _split(args[1:]):
+        print(f"megaportrait {name}: '{person}' is one argument; put it in quotation marks", file=sys.stderr)
+        return 2
     try:
         run = import_module(f'megaportrait.{_COMMANDS[name][0]}').main
         ready()
