@@ -102,11 +102,17 @@ def _voxceleb(
     root:Path, # holds dev/ and test/, or what is in them: mp4/<identity>/<video>/<utterance>.mp4
 ) -> Iterator[Footage]:
     "The layout in which VoxCeleb2 comes: an identity's folder, in it one for each video, in it utterances"
-    for p in _walk(root):
-        if is_video(p) and (m := _VOX.fullmatch(p.relative_to(root).as_posix())):
+    others = set()
+    for p in filter(is_video, _walk(root)):
+        rel = p.relative_to(root)
+        if m := _VOX.fullmatch(rel.as_posix()):
             part, who, video, utterance = m.groups()
             split = dict(dev='train', test='test').get(part, '')
             yield Footage(p, f'{who}#{video}#{utterance}', who, split, source=video)
+        else: others.add('/'.join(rel.parts[:1 + (rel.parts[0] in ('dev', 'test'))]))
+    if others:
+        warnings.warn(f'{root} is read as VoxCeleb2, and videos in other places are ignored: '
+                      f'{", ".join(sorted(others))}', stacklevel=2)
 
 def _is_voxceleb(root):
     "Whether there are people's folders with folders of videos, in one of the places where VoxCeleb2 has them"
@@ -118,6 +124,7 @@ def _celebv_hq(
 ) -> Iterator[Footage]:
     "CelebV-HQ: clips that are cut already (<clip>.mp4), else their part of <ytb_id>.mp4; one upload is one person"
     files = {p.stem: p for p in _walk(info.parent) if is_video(p)}
+    absent = 0
     for name, c in load_json(info)['clips'].items():
         try: who, span, box = str(c['ytb_id']), *(_numbers(c[k], v) for k, v in _CELEBV.items())
         except (KeyError, TypeError, ValueError): # an entry that says too little is left out, with this reason
@@ -125,6 +132,8 @@ def _celebv_hq(
             continue
         if name in files: yield Footage(files[name], name, who, source=who)
         elif who in files: yield Footage(files[who], name, who, '', box, *span, who)
+        else: absent += 1
+    if absent: warnings.warn(f'{info}: {absent} of its clips have no video here and are left out', stacklevel=2)
 
 _CELEBV = dict(duration=('start_sec', 'end_sec'), bbox=('left', 'top', 'right', 'bottom')) # what is read of an entry
 def _numbers(d, keys): return tuple(float(d[k]) for k in keys)

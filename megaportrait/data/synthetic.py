@@ -6,7 +6,7 @@
 __all__ = ['make_clips', 'remade', 'make_people', 'find_data']
 
 # %% ../../nbs/data/10_synthetic.ipynb #e25ecdee
-import contextlib, json, random, shutil, tempfile
+import contextlib, json, os, random, shutil, tempfile
 from pathlib import Path
 import numpy as np
 import torch
@@ -153,4 +153,4 @@ def find_data(
     if data: return Path(data)
     shipped = data_dir()/'synthetic'
     if size == 64 and (shipped/'index.csv').is_file(): return shipped
-    return make_people(Path(beside)/f'people-{size}', size, moving=160)
+    return make_people(Path(beside)/f'people-{size}', size, moving=160, workers=min(os.cpu_count(), 32))

@@ -131,14 +131,19 @@ def _loaded(net, name):
     net.convs.load_state_dict({k: sd[k] for k in net.convs.state_dict()})
     return net
 
-def vgg19() -> Vgg:
+def vgg19(
+    trained:bool = True, # False: random weights, to measure what it costs
+) -> Vgg:
     "Load VGG19 trained on ImageNet; features after the ReLU (relu1_1 … relu5_1)"
-    return _loaded(Vgg((*VGG19[:4], 1)), 'vgg19')
+    net = Vgg((*VGG19[:4], 1))
+    return _loaded(net, 'vgg19') if trained else net
 
-def vggface() -> Vgg:
+def vggface(
+    trained:bool = True, # False: random weights, to measure what it costs
+) -> Vgg:
     "Load VGG16 trained on faces; features before the ReLU (conv1_1 … conv5_1)"
-    return _loaded(Vgg((*VGG16[:4], 1), relu=False, mean=tuple(v/255 for v in (129.186, 104.762, 93.594)),
-                       std=(1/255,)*3), 'vggface')
+    net = Vgg((*VGG16[:4], 1), relu=False, mean=tuple(v/255 for v in (129.186, 104.762, 93.594)), std=(1/255,)*3)
+    return _loaded(net, 'vggface') if trained else net
 
 # %% ../../nbs/losses/00_perceptual.ipynb #f763260d
 @exact
@@ -232,15 +237,18 @@ class Perceptual(nn.Module):
         if cfg.percept == 'random':
             nets['vgg'] = random_vgg(cfg.percept_width)
             self.note = 'random features (fixed orthogonal filters, not trained)'
-        elif cfg.percept == 'vgg':
-            if cfg.w_vgg: nets['vgg'] = vgg19()
-            if cfg.w_face: nets['face'] = vggface()
-            self.note = 'VGG19 (ImageNet) and VGGFace'
+        elif cfg.percept in ('vgg', 'blank'):
+            known = cfg.percept == 'vgg'
+            if cfg.w_vgg: nets['vgg'] = vgg19(known)
+            if cfg.w_face: nets['face'] = vggface(known)
+            self.note = 'VGG19 (ImageNet) and VGGFace' if known else 'VGG19 and VGGFace without weights'
         elif cfg.percept in _FOR_BOTH:
             make, self.note = _FOR_BOTH[cfg.percept]
             unit = UnitVgg(make())
             nets |= {k: unit for k, w in (('vgg', cfg.w_vgg), ('face', cfg.w_face)) if w}
-        else: raise ValueError(f"percept='{cfg.percept}' is not known; use 'vgg', 'face', 'photo' or 'random'")
+        else:
+            raise ValueError(f"percept='{cfg.percept}' is not known; use 'vgg', 'face', 'photo' or 'random', or for costs "
+                             "'blank'")
         self.nets = nn.ModuleDict(nets).requires_grad_(False).eval().to(memory_format=torch.channels_last)
 
     def forward(self,

@@ -70,7 +70,7 @@ class PictureCfg(PairCfg):
     w_eyes:float = 0.
     w_mouth:float = 0.                  # and over the mouth
     # perceptual networks: 'vgg' (VGG19 and VGGFace), 'face' (our face network), 'photo' (EfficientNet-Lite0, of the
-    # extra `photo`) or 'random' (fixed orthogonal filters)
+    # extra `photo`), 'random' (fixed orthogonal filters), or 'blank' (as 'vgg' without weights, to measure costs)
     percept:str = 'vgg'
     percept_width:int = 64              # stem width of the random one
     # gaze network: 'shipped' (of this repository, features and answers) or 'rt_gene' (the paper's, features alone)

@@ -6,17 +6,19 @@
 __all__ = ['main']
 
 # %% ../../nbs/study/06_benchmark.ipynb #1325c1e0
-import argparse, json, sys, tempfile, time
+import argparse, json, os, sys, tempfile, time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 from ..core.config import TrainCfg
 from ..core.curves import read_log
 from ..core.files import load_json, markdown_table, pick_device, project_root, save_json, threads_of
 from ..core.shipped import save_model
+from ..data.face import Tracker
 from ..data.synthetic import make_clips
 from ..mega.base import BaseModel
 from ..mega.config import presets
@@ -61,6 +63,18 @@ def _onnx_shares(
     return {k: v/sum(spent.values()) for k, v in sorted(spent.items(), key=lambda o: -o[1])}
 
 # %% ../../nbs/study/06_benchmark.ipynb #6ddb2964
+def _tracker_ms(size, folder, rounds):
+    "Median time in which the tracker sees a face in a frame of this side; its libraries choose their threads"
+    make_clips(Path(folder)/'seen', 1, n_frames=6, size=size, split='eval', landmarks=False, progress=False)
+    frames = [np.asarray(Image.open(p).convert('RGB')) for p in sorted(Path(folder).glob('seen/eval/*/frames/*'))]
+    spent = []
+    with Tracker(masks=False) as see:
+        for x in frames*(1 + rounds//len(frames)):
+            spent.append(-time.perf_counter())
+            see(x)
+            spent[-1] += time.perf_counter()
+    return 1e3*float(np.median(spent))
+
 def _measure_speed(
     preset:str,
     network:str, # of NETWORKS
@@ -87,6 +101,7 @@ def _measure_speed(
         row |= dict(threads=0 if gpu else n, gmac=gmac, why=why, **_times(turns(calls, rounds, pause=.02)))
         if not gpu and network in ('folded', 'light'):
             row |= dict(module_ms=_module_times(net, inputs))
+            row |= dict(tracker_ms=_tracker_ms(presets[preset].size, folder, rounds))
             if 'onnx' in calls:
                 row |= dict(onnx_shares=_onnx_shares(Path(folder)/'net.onnx', dict(x_d=inputs[0].numpy()), n))
     return _short(row)
@@ -132,9 +147,10 @@ def _all_terms(
     stage:str, # of the registry
     steps:int,
 ) -> TrainCfg: # of the stage's kind
-    "The configuration of a stage with all of its terms from the first step, and a line in the log for each"
+    "The configuration of a stage with all terms from the first step, a line in the log for each, and nothing to fetch"
     cfg = configure(preset, stage=stage)
     few = dict(n_avatars=min(cfg.n_avatars, 4)) if stage == 'student' else {}
+    if getattr(cfg, 'percept', '') == 'vgg': few |= dict(percept='blank')
     return replace(cfg, steps=steps, adv_from=0., log_every=1, save_every=steps, snap_every=steps, **few)
 
 def _train_row(
@@ -151,8 +167,10 @@ def _train_row(
     row = _row(device, preset, stage)
     with threads_of(threads) as n, tempfile.TemporaryDirectory() as d:
         base = '' if stage == 'base' else f'{d}/base'
+        size = cfg.size if stage == 'base' else 2*cfg.size
         for split, people in _PEOPLE.items():
-            make_clips(f'{d}/data', people, n_frames=3, size=2*cfg.size, split=split, landmarks=False, progress=False)
+            make_clips(f'{d}/data', people, n_frames=3, size=size, split=split, landmarks=False, progress=False,
+                       workers=os.cpu_count() if size > 256 else 0)
         if base: save_model(base, BaseModel(presets[preset]))
         where = dict(data=f'{d}/data', run=f'{d}/{stage}', base=base, device=str(device))
         registered(stage).train(cfg, **where, pairs=0, progress=False)
@@ -234,12 +252,13 @@ def _show_speeds(
         for k, v in r['why'].items(): print(f"{r['preset']:8} {r['stage']:9}{k:>14}  left out: {v}")
 
 # %% ../../nbs/study/06_benchmark.ipynb #be1bdec1
+_AIM = dict(folded=20., light=40.) # frames per second
+
 def _show_bound(
     row:dict, # of `_measure_speed`, with onnxruntime
-    aim:float = 15., # frames per second
 ):
     "Print what a student reaches on a CPU, and what keeps it from more"
-    ms, shares = row['ms']['onnx'], row['onnx_shares']
+    ms, shares, aim = row['ms']['onnx'], row['onnx_shares'], _AIM[row['stage']]
     fps, rate = 1e3/ms, 2*row['gmac']/ms*1e3
     conv, layout = shares['Conv'], sum(v for k, v in shares.items() if k.startswith('Reorder'))
     print(f"{row['preset']} {row['stage']}: {fps:.1f} frames/s by onnxruntime on {row['threads']} thread(s), "
@@ -251,6 +270,11 @@ def _show_bound(
     if 'int8' in row['ms']:
         times = row['faster']['int8']/row['faster']['onnx']
         print(f"  with convolutions of eight bits {1e3/row['ms']['int8']:.1f} frames/s, {times:.2f} times as fast")
+    for way in ('onnx, plain layout', 'onnx, as written'):
+        if way in row['ms']: print(f"  {way}: {row['faster']['onnx']/row['faster'][way]:.2f} times as long")
+    if 'tracker_ms' in row:
+        both = 1e3/(ms + row['tracker_ms'])
+        print(f"  the tracker, whose crop it sees, takes {row['tracker_ms']:.1f} ms: {both:.1f} frames/s with it")
 
 # %% ../../nbs/study/06_benchmark.ipynb #1abc7515
 def _training_table(

@@ -6,8 +6,10 @@
 __all__ = ['main']
 
 # %% ../../nbs/study/07_gpu_run.ipynb #66097def
-import argparse, signal, subprocess, sys, time
+import argparse, os, signal, subprocess, sys, time
+from itertools import product
 from pathlib import Path
+from ..core.files import project_root
 from ..core.shipped import save_model
 from ..train.run import load
 
@@ -20,11 +22,11 @@ _MEASURES = ( # flags of `megaportrait benchmark`, and the share of the time tha
     ('--training --preset base256 --only hr,student', .2))
 _TRAINING = 'base --preset compact' # flags of `megaportrait train`, for the time that is left
 
-def _call(command:str, seconds:float, log:Path, end:int=signal.SIGKILL) -> str: # how it went
-    "Run a command of `megaportrait` for so long at most; what it prints goes to the log"
+def _call(module:list, seconds:float, log:Path, end:int=signal.SIGKILL) -> str: # how it went
+    "Run a module with its arguments for so long at most; what it prints goes to the log"
     with open(log, 'a') as f:
-        print(f'$ megaportrait {command}', file=f, flush=True)
-        p = subprocess.Popen([sys.executable, '-m', 'megaportrait', *command.split()], stdout=f, stderr=f)
+        print('$', *module, file=f, flush=True)
+        p = subprocess.Popen([sys.executable, '-m', *map(str, module)], stdout=f, stderr=f)
         try: return 'done' if p.wait(max(seconds, 1)) == 0 else f'failed, see {log}'
         except subprocess.TimeoutExpired:
             p.send_signal(end)
@@ -43,13 +45,36 @@ def _gpu_run(
     out.mkdir(parents=True, exist_ok=True)
     def left(): return 60*minutes - (time.monotonic() - start)
     for flags, share in measures:
-        table = 'training_cost' if '--training' in flags else 'benchmark'
-        line = f'benchmark {flags} --device {device} --out {out}/{table}.json'
+        table = out/f"{'training_cost' if '--training' in flags else 'benchmark'}.json"
+        line = ['megaportrait', 'benchmark', *flags.split(), '--device', device, '--out', table]
         went[flags] = _call(line, min(share*60*minutes, left()), out/'log.txt')
     if training:
-        line = f'train {training} --device {device} --run {out}/run --pairs 0'
+        line = ['megaportrait', 'train', *training.split(), '--device', device, '--run', out/'run', '--pairs', 0]
         went[training] = _call(line, left() - .05*60*minutes, out/'log.txt', signal.SIGINT)  # Ctrl-C: it saves
         if (out/'run/model.safetensors').is_file(): save_model(out/'weights', load(out/'run'), half=True)
+    return went
+
+
+# %% ../../nbs/study/07_gpu_run.ipynb #d329506d
+def _label_run(
+    out:str|Path, # gets shards, run folders and notebooks
+    minutes:float = 60., # for all of it
+    people:int = 3000, # to learn from
+    steps:int = 0, # of each training; 0: as the networks have it
+    device:str = 'cuda', # 'cpu' to try it
+    kinds:tuple = ('pose', 'gaze', 'face'),
+) -> dict: # line to how it went
+    "Render people, and train each label network from two seeds"
+    out, start, went = Path(out), time.monotonic(), {}
+    out.mkdir(parents=True, exist_ok=True)
+    lines = dict(shards=['megaportrait.data.shards', out/'shards', '--people', people, '--workers', os.cpu_count()])
+    for kind, seed in product(kinds, (0, 1)):
+        name = f'{kind}-{seed}'
+        told = dict(shards=out/'shards', run=out/name, seed=seed, steps=steps, device=device)
+        lines[name] = ['papermill', project_root()/f'nbs/train_{kind}.ipynb', out/f'{name}.ipynb',
+                       *(o for k, v in told.items() for o in ('-p', k, v))]
+    for name, line in lines.items():
+        went[name] = _call(line, 60*minutes - (time.monotonic() - start), out/'log.txt', signal.SIGINT)
     return went
 
 
@@ -61,9 +86,10 @@ def main(
     p = argparse.ArgumentParser('python -m megaportrait.study.gpu_run',
                                 description='Measure this GPU, and train with the time that is left.')
     p.add_argument('out', help='folder of rows, run and weights')
-    p.add_argument('--minutes', type=float, default=10., help='for all of it')
+    p.add_argument('--minutes', type=float, default=10., help='minutes for the whole run')
+    p.add_argument('--labels', action='store_true', help='render people and train the label networks instead')
     a = p.parse_args(argv)
-    for line, how in _gpu_run(a.out, a.minutes).items(): print(f'{line}: {how}')
+    for line, how in (_label_run if a.labels else _gpu_run)(a.out, a.minutes).items(): print(f'{line}: {how}')
     return 0
 
 if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())  # not in a notebook

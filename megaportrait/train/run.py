@@ -205,11 +205,10 @@ def _train(a):
     "The stages that were asked for, each on the one before; what any of them lacks is said before the first"
     every, base = a.stage == 'all', a.base
     names = _ROW if every else [a.stage]
-    if every:
-        for name in names:
-            cfg, data, run, go = _plan(a, name, base)
-            share(cfg, processes(a.device)[2])
-            registered(name).check(cfg, data, pairs=a.pairs)
+    for name in names:
+        cfg, data, run, go = _plan(a, name, base)
+        share(cfg, processes(a.device)[2])
+        with first_alone(a.device): registered(name).check(cfg, data, pairs=a.pairs)
     for name in names:
         cfg, data, run, go = _plan(a, name, base)
         m = registered(name).train(cfg, data, run, **go)
