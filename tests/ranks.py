@@ -46,6 +46,7 @@ def go(d, args):
     a = run._parser().parse_args(args)
     vars(a).update(device="cpu", data=str(d/"data"), stills=str(d/"stills"), run=str(d/"run"), pairs=0, workers=0, steps=a.steps or 1)
     if a.stage in ("hr", "student"): a.base = str(d/"base")
+    if a.start: a.start = str(d/"base")
     loop.save_checkpoint = slowly(loop.save_checkpoint)
     run._train(a)
 

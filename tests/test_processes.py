@@ -130,8 +130,10 @@ def training():
             n, words = int(a.nnodes.split(":")[0])*int(a.nproc_per_node), ["megaportrait", *a.training_script_args]
         else: n = 1
         if words[:2] != ["megaportrait", "train"]: continue
-        preset = words[words.index("--preset") + 1] if "--preset" in words else "tiny"
-        found[words[2], preset, n] = n, [*words[1:3], "--preset", preset]
+        kept = [o for k, v in zip(words, words[1:]) if k in ("--preset", "--from", "--set") for o in (k, v)]
+        if not {"--preset", "--from"} & {*kept}: kept += ["--preset", "tiny"]
+        found[words[2], "-".join(o for o in kept if o[0] != "-").replace("/", "."), n] = n, [*words[1:3], *kept]
+    found["base", "base512", 16] = 16, ["train", "base", "--preset", "base512"]
     return {" ".join(map(str, k)): v for k, v in found.items() if k[0] != "base" or ("all", *k[1:]) not in found}  # all begins with base
 
 
