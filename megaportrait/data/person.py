@@ -227,10 +227,12 @@ def sample_scene(
                  exposure=r.uniform(.88, 1.15))
 
 # %% ../../nbs/data/21_person.ipynb #1245319c
+_ODD = .06 # share of people with odd surfaces, where nothing else is asked for
+
 def sample_identity(
     seed:int|str, # a number or a name
     # share of people whose skin is nobody's, in coloured light: they teach a network to carry pixels, not to know faces
-    odd:float = .06,
+    odd:float = _ODD,
 ) -> Identity:
     "Draw a person in a scene of their own; the same seed gives the same person"
     r = random.Random(f'person {seed}')

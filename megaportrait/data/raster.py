@@ -36,6 +36,15 @@ def empty_buffer(
     "Make an empty buffer"
     return torch.full((n*S*S,), _EMPTY, device=device)
 
+def _keep_least(
+    keys:Tensor, # (n*S*S,) int64, changed
+    at:Tensor, # (N,) cells
+    key:Tensor, # (N,) int64
+):
+    "Keep the smallest key of each cell"
+    if keys.device.type == 'mps': keys.copy_(keys.cpu().scatter_reduce_(0, at.cpu(), key.cpu(), 'amin'))
+    else: keys.scatter_reduce_(0, at, key, 'amin')
+
 # %% ../../nbs/data/23_raster.ipynb #82210317
 def _box(lo, hi, S):
     "First cell and number of cells (...) whose centres lie between `lo` and `hi`"
@@ -93,7 +102,7 @@ def rasterise(
         inside = ((u >= 0) & (v >= 0) & (u + v <= 1)).nonzero()[:, 0]
         who, at, q = who[inside], (Y*S + X)[inside], q[inside]
         z = q[:, 6]*x[inside] + q[:, 7]*y[inside] + q[:, 8]
-        keys.scatter_reduce_(0, goal[who] + at, pack(z, name[who]), 'amin')
+        _keep_least(keys, goal[who] + at, pack(z, name[who]))
 
 # %% ../../nbs/data/23_raster.ipynb #9aa00eae
 def splat(
@@ -112,4 +121,4 @@ def splat(
     frame = torch.div(ok, N, rounding_mode='floor')
     at, key = frame*(S*S) + y.int()*S + x.int(), pack(z, ok - frame*N + first)
     for dy in range(wide):
-        for dx in range(wide): keys.scatter_reduce_(0, at + (dy*S + dx), key, 'amin')
+        for dx in range(wide): _keep_least(keys, at + (dy*S + dx), key)

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
-from ..core.files import atomic_write
+from ..core.files import atomic_write, pick_device
 from .clips import ClipSet
 from .motion import Motion, sample_drivers
 from .person import Identity, same_cut, sample_identity
@@ -87,20 +87,21 @@ class _ShardJob:
     size:int     # px
     quality:int = 93  # of the JPEG sheet
 
-    def render(self) -> dict: # names to tensors
+    def render(self, device:str='cpu') -> dict: # names to tensors
         "Pictures and truth of a shard"
         looks, moves = ([o for k in range(self.first, self.first+self.people) for o in f(self.who, k, self.frames)]
                         for f in (shard_person, shard_motion))
-        f = render(looks, moves, self.size).map(lambda t: t[:, 0].unflatten(0, (self.people, self.frames)))
+        f = render(looks, moves, self.size, device)
+        f = f.map(lambda t: t[:, 0].cpu().unflatten(0, (self.people, self.frames)))
         jpeg = _coded(_sheet(f.image), format='jpeg', quality=self.quality, subsampling=0)
         return dict(jpeg=jpeg, mask=_coded(_sheet(f.mask)[..., 0], format='png', optimize=True),
                     **{k: getattr(f, k).contiguous() for k in _TRUTH})
 
-    def write(self, path:Path):
+    def write(self, path:Path, device:str='cpu'):
         "Make the file, on one thread"
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        try: d = self.render()
+        try: d = self.render(device)
         finally: torch.set_num_threads(threads)
         atomic_write(path, lambda p: save_file(d, p, dict(made_from=json.dumps(vars(self)))))
 
@@ -121,7 +122,7 @@ def _is_made(path, job):
     return True
 
 def _work(a):
-    a[1].write(a[0])
+    a[1].write(a[0], a[2])
     return a[1].people
 
 def make_shards(
@@ -133,16 +134,17 @@ def make_shards(
     seed:int = 0, # of all splits
     workers:int = 0, # processes; 0: this one
     progress:bool = True, # show a bar
+    device:str = 'cpu', # where it is drawn; pixels of another device may differ by the rounding of its sums
 ) -> Path: # `root`
     "Render a split, or what is missing of it; the same numbers give the same bytes, whatever `workers` is"
     if size % 8: raise ValueError(f'size {size} is not a multiple of 8, the block of JPEG; take {8*round(size/8)}')
     jobs = [(Path(root)/split/f'{k:06d}.safetensors',
-             _ShardJob(f'{seed} {split}', k, min(_SHARD, people-k), frames, size))
+             _ShardJob(f'{seed} {split}', k, min(_SHARD, people-k), frames, size), device)
             for k in range(0, people, _SHARD)]
-    todo = [a for a in jobs if not _is_made(*a)]
+    todo = [a for a in jobs if not _is_made(*a[:2])]
     try: (Path(root)/split).mkdir(parents=True, exist_ok=True)
     except OSError as e: raise OSError(f'cannot write shards to {root} ({e.strerror}); choose another folder') from e
-    bar = tqdm(total=people, initial=people - sum(j.people for _, j in todo), desc=f'people, {split}', unit='person',
+    bar = tqdm(total=people, initial=people - sum(j.people for _, j, _ in todo), desc=f'people, {split}', unit='person',
                disable=not progress or not todo, mininterval=5)
     with bar, contextlib.ExitStack() as stack:
         if workers and todo:
@@ -229,10 +231,11 @@ def make_splits(
     size:int = 128, # px
     seed:int = 0,
     workers:int = 0, # processes
+    device:str = 'cpu', # where they are drawn
 ) -> Path: # `root`
     "Render the people of both splits, or what is missing of them"
     for split, n in dict(eval=max(_SHARD, people//10), train=people).items():
-        make_shards(root, n, frames, size, split, seed, workers)
+        make_shards(root, n, frames, size, split, seed, workers, device=device)
     return Path(root)
 
 def main(
@@ -249,9 +252,10 @@ def main(
     p.add_argument('--size', type=int, default=128, help='side of the pictures, px')
     p.add_argument('--seed', type=int, default=0)
     p.add_argument('--workers', type=int, default=0, help='processes')
+    p.add_argument('--device', default='cpu', help='where they are drawn, such as cuda')
     a = p.parse_args(argv)
     try:
-        make_splits(a.out, a.people, a.frames, a.size, a.seed, a.workers)
+        make_splits(a.out, a.people, a.frames, a.size, a.seed, a.workers, str(pick_device(a.device)))
     except (ValueError, OSError) as e:
         print(f'{type(e).__name__}: {e}', file=sys.stderr)
         return 1

@@ -16,7 +16,7 @@ from ..core.files import claimed, data_dir, load_json, make_folder
 from .tables import COLUMNS, read_index, write_index
 from .audio import write_sound
 from .motion import EXPRESSIONS, Motion, sample_drivers, sample_motion
-from .person import Identity, sample_identity
+from .person import _ODD, Identity, sample_identity
 from .scene import LANDMARKS, render
 from .truth import follow_tracks
 
@@ -50,6 +50,8 @@ def _moves(clip:str, n_frames:int, fps:float, apart:bool) -> Motion:
     if not apart: return sample_motion(clip, n_frames, fps)
     return sample_drivers(random.Random(f'apart {clip}').getrandbits(60), n_frames)
 
+def _odd_share(made): return next((o['odd'] for o in made if isinstance(o, dict)), _ODD)
+
 def _job(a):
     "One clip, on one thread, so that the pixels do not depend on how many work"
     folder, who, clip, n_frames, size, fps, quality, landmarks, _, *other = a
@@ -58,7 +60,7 @@ def _job(a):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        i, m = sample_identity(who), _moves(clip, n_frames, fps, 'apart' in other)
+        i, m = sample_identity(who, _odd_share(other)), _moves(clip, n_frames, fps, 'apart' in other)
         tracks = follow_tracks(i, m, other[0]) if any(other[:1]) else None
         _write_clip(folder, render(i, m, size), quality, landmarks, tracks, meta)
     finally: torch.set_num_threads(threads)
@@ -79,11 +81,13 @@ def make_clips(
     workers:int = 0, # processes; 0: this one
     tracks:int = 0, # points that tracks.npy follows; 0: none
     apart:bool = False, # every frame on its own, with strong expressions, instead of a motion in time
+    odd:float = _ODD, # share of people with odd surfaces, as of `sample_identity`
     progress:bool = True, # show a bar
 ) -> Path: # `root`
     "Write a set of clips, or what is missing of it; the same numbers give the same bytes, whatever `workers` is"
     root, jobs, rows = Path(root), [], []
-    kind = ['people'] + [tracks]*bool(tracks or apart) + ['apart']*apart
+    other = [dict(odd=odd)]*(odd != _ODD)
+    kind = ['people'] + [tracks]*bool(tracks or apart or other) + ['apart']*apart + other
     make_folder(root/split)
     with claimed(root):
         for torn in (root/split).glob('.making-*'): shutil.rmtree(torn)
@@ -126,7 +130,7 @@ def remade(
         raise ValueError(f'clip {clip.name} does not say which synthetic person it shows; write the set with '
                          f'`make_clips`')
     who, motion, n, _, fps = made[:5]
-    return sample_identity(who), _moves(motion, n, fps, 'apart' in made)
+    return sample_identity(who, _odd_share(made)), _moves(motion, n, fps, 'apart' in made)
 
 # %% ../../nbs/data/10_synthetic.ipynb #dc442292
 def make_people(
@@ -136,9 +140,10 @@ def make_people(
     held:int = 24, # people in split eval
     moving:int = 0, # further people to learn from, whose 10 frames follow each other
     workers:int = 2, # processes
+    odd:float = _ODD, # share of people with odd surfaces, as of `sample_identity`
 ) -> Path: # `root`
     "Make a set of people in which every frame has its own expression, with tracks of every point"
-    both = dict(n_frames=10, size=size, workers=workers, tracks=512)
+    both = dict(n_frames=10, size=size, workers=workers, tracks=512, odd=odd)
     for split, n in dict(eval=held, train=train).items():
         make_clips(root, n, fps=3., split=split, apart=True, **both)
     if moving: make_clips(root, moving, fps=6., first=train, **both)

@@ -257,7 +257,8 @@ def train_gaze(
     "Train the gaze network, from data to held-out numbers"
     return train_label(GazeStage(faces), cfg, shards, run, read=_MeshEyesSet, **more)
 
-_BARS = dict(median_deg=(6., True), blink_auc=(.98, False), iris_wins=(.95, False))
+_BARS = dict(median_deg=(6., True), blink_auc=(.98, False), iris_wins=(.95, False),
+             real_iris_correlation=(.9, False), real_blink_auc=(.98, False))
 _LIMITS = ('Trained on synthetic eyes alone, gaze in the head within ±30° sideways and ±16° up and down, '
            'from pictures of 128 px. It needs the pose of the head. On real eyes trust the sign of a movement '
            'more than its size.')

@@ -166,7 +166,7 @@ def train_pose(
 # %% ../../nbs/labels/01_pose.ipynb #c69c1e27
 load_pose_net = partial(load_net, 'pose', PoseNet) # (path='', device='cpu'): the trained pose network, frozen
 
-_BARS = dict(median_deg=(3., True))
+_BARS = dict(median_deg=(3., True), real_median_deg=(5., True))
 _LIMITS = ('Trained on synthetic people alone, within ±50° of yaw and ±25° of pitch, in crops as `megaportrait '
            'prepare` makes them (the head upright within about 30°, scale within a quarter of nominal). '
           'On real faces it is less sure; where a tracker or labels are at hand, use their poses.')
