@@ -201,6 +201,32 @@ def test_a_public_name_exists_once(copy):
     assert twice(copy/LIB) == {"identity_grid": ["data.added", "nets.warp"]}
 
 
+NOUN = re.compile(r"(?:The|An?|What|Whether|Every) ")  # begins a docstring that names a thing instead of telling what is done
+
+
+def nominal(tree):
+    "Public functions of a module, and public methods but for properties, whose docstring begins without a verb"
+    properties = {"property", "cached_property"}
+    told = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+    told |= {f"{c.name}.{n.name}": n for c in tree.body if isinstance(c, ast.ClassDef) for n in c.body if isinstance(n, ast.FunctionDef)
+             and not properties & {o.id for o in n.decorator_list if isinstance(o, ast.Name)}}
+    return [k for k, n in told.items() if not n.name.startswith("_") and NOUN.match(ast.get_docstring(n) or "")]
+
+
+def test_docstrings_of_functions_begin_with_a_verb():
+    assert not (bad := [f"{m}.{o}" for m, tree in trees().items() for o in nominal(tree)]), bad
+    tree = ast.parse("""def f(): 'The square'
+def g(): 'Return the square'
+def _h(): 'A helper'
+class C:
+    'A thing'
+    def m(self): 'What it holds'
+    @property
+    def p(self): 'Whether it is full'
+""")
+    assert nominal(tree) == ["f", "C.m"]
+
+
 def test_what_is_public_is_used_by_a_second_file():
     "A notebook, a module, a test or a page; names that are promised to users aside"
     pages = [p for p in tracked() if p.suffix in {".py", ".md", ".yaml"} and (LIB not in p.relative_to(ROOT).parts[:1] or p.name in HAND)]

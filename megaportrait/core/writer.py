@@ -45,7 +45,7 @@ class _VideoWriter:
         at:float|None = None, # seconds since the first frame; None: 1/fps after the one before
         lasts:float = 0., # seconds that it is shown, where no other follows; 0: as is usual
     ):
-        "The next picture"
+        "Write the next picture"
         h, w, c = x.shape
         if self.n == 0: self._begin(h, w, c)
         if x.shape != self.shape:
@@ -65,7 +65,7 @@ class _VideoWriter:
         self.file.mux(packets)
 
     def end(self):
-        "What the encoder still holds"
+        "Write what the encoder still holds"
         if self.n == 0: raise ValueError('a video needs at least one frame, but there was none')
         self._mux(self.stream.encode(None))
 

@@ -47,8 +47,8 @@ def _rule(identity):
     try: groups = re.compile(identity).groups
     except re.error as e: why = f'it is none ({e})'
     else: why = '' if groups else 'it has no group'
-    if why: raise ValueError(f"the identity rule '{identity}' is to be 'name', 'folder' or a regular expression with a "
-                             f'group in round brackets, and {why}')
+    if why: raise ValueError(f"the identity rule '{identity}' must be 'name', 'folder' or a regular expression with a "
+                             f'group in round brackets; {why}')
     return identity
 
 def _identity(rel, rule):

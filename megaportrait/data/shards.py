@@ -199,7 +199,7 @@ class Shards(ClipSet):
         jobs = [made_from(p) for p in paths]
         if len({(j.who, j.frames, j.size) for j in jobs}) > 1 or [j.first
             for j in jobs] != list(range(0, _SHARD*len(jobs), _SHARD)):
-            raise ValueError(f'{self.root/split} is not whole; the command that made it goes on where it was stopped')
+            raise ValueError(f'{self.root/split} is incomplete; run the same command again to finish it')
         if people: paths = paths[:math.ceil(people/_SHARD)]
         self._read(paths, jobs[:len(paths)], people)
         self.clips = [ShardClip(self, i) for i in range(len(self.x))]
@@ -246,9 +246,9 @@ def main(
                                 description='Render the synthetic people that pose, face and gaze network learn from; '
                                             'call it again to go on.')
     p.add_argument('out', help='folder of the shards')
-    p.add_argument('--people', type=int, default=3000, help='of split train; a tenth as many more are held out in '
-                                                            'split eval')
-    p.add_argument('--frames', type=int, default=8, help='of each person')
+    p.add_argument('--people', type=int, default=3000, help='number of training people; a tenth as many more are '
+                                                            'held out in split eval')
+    p.add_argument('--frames', type=int, default=8, help='frames of each person')
     p.add_argument('--size', type=int, default=128, help='side of the pictures, px')
     p.add_argument('--seed', type=int, default=0)
     p.add_argument('--workers', type=int, default=0, help='processes')

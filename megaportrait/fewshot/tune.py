@@ -62,7 +62,7 @@ class _Tuning:
                      ((self.person, cfg.tune_lr), (self.critic, cfg.tune_lr_d)) if net is not None]
 
     def step(self, x:Tensor, y:Tensor, pose:Tensor, percept:Perceptual|None) -> dict: # name to ()
-        "One step on pictures x with drawings y"
+        "Take one step on pictures x with drawings y"
         out = self.person(y)
         terms = content_terms(out, x, pose, percept)
         if self.critic: terms |= projection_terms(self.critic, self.critic.base, out, x, y)

@@ -141,13 +141,13 @@ class _Judge:
         return self.looked[id(x)][1]
 
     def pixels(self, x:Tensor) -> dict:
-        "Against the true picture, whole and on face, ears and hair"
+        "Compare with the true picture, whole and on face, ears and hair"
         f = dict(psnr=psnr, ssim=ssim) | ({} if 'lpips' in self.lack else dict(lpips=lpips))
         return {k + end: v(x, self.pairs.truth, mask) for end, mask in (('', None), ('_face', self.pairs.face)) for k,
                 v in f.items()}
 
     def motion(self, x:Tensor, pose:Tensor) -> dict:
-        "What the tracker and the gaze network see it do, against what it should"
+        "Compare what the tracker and the gaze network see in the outputs with what they should see"
         p, seen = self.pairs, self.look(x)
         gaze, shut = read_eyes(self.net, x, pose)
         m, (left, right) = {}, eye_opening(seen.landmarks).T

@@ -51,7 +51,7 @@ class _GlobalEncoder(nn.Module):
     def see(self,
         x:Tensor, # (B, 3, H, W) image in [0, 1]
     ) -> Tensor: # (B, 3, size, size) at its own size, channels normalised for ImageNet
-        "What the ResNet gets"
+        "Return the input of the ResNet"
         with full_precision(x):
             x = F.interpolate(x.float(), (self.size, self.size), mode='bilinear', antialias=True, align_corners=False)
         return (x - self.mean)/self.std

@@ -77,8 +77,8 @@ def _avatars(clips, n):
     "Names of people, evenly spread; two have to be left to drive"
     names = list(clips.identities)
     if n > len(names) - 2:
-        raise ValueError(f'n_avatars={n}, but {clips.root/clips.split} has {len(names)} people, two of whom have to '
-                         f'drive: take fewer avatars or more people')
+        raise ValueError(f'n_avatars={n}, but {clips.root/clips.split} has {len(names)} people, and two people '
+                         f'must remain as drivers: take fewer avatars or more people')
     return [names[k*len(names)//n] for k in range(n)]
 
 def find_people(

@@ -35,7 +35,7 @@ class _Reweighted:
 
     @torch.no_grad()
     def folded(self) -> nn.Module:
-        "The plain layer with the same output"
+        "Return the plain layer with the same output"
         w, layer = self.effective_weight(), copy.deepcopy(self)
         for name in self.extra: delattr(layer, name)
         layer.__class__ = self.plain

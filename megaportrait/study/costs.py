@@ -61,7 +61,8 @@ def build(
     "Build a network for use, and one call of it"
     if network not in NETWORKS or preset not in presets or network not in networks_of(preset):
         raise ValueError(f"there is no network '{network}' of preset '{preset}'; presets are {', '.join(presets)}, "
-                         f"networks {', '.join(NETWORKS)}; light needs 256 px; no student and enhancer of compact")
+                         f"networks {', '.join(NETWORKS)}; light needs 256 px; compact has neither "
+                         'student nor enhancer')
     cfg, size = presets[preset], presets[preset].size
     x, pose = torch.full((1, 3, size, size), .5), torch.eye(4)[None]
     if network == 'source': return _SourcePath(BaseModel(cfg)).eval(), (x, pose)

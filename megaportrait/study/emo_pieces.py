@@ -47,7 +47,7 @@ def _train_piece(name, seed, cfg, root, runs, **go):
     k = PHASES.index(o.first)
     base = Path(runs)/f'whole-{seed}'/PHASES[k - 1] if k else ''
     if k and not (base/'model.safetensors').is_file():
-        raise ValueError(f'{base} holds no model, from which {name} begins: train whole first (--only whole)')
+        raise ValueError(f'{base} holds no model. {name} starts from it: run `--only whole` first')
     m = train_emo(cfg, root, run, base=str(base), seed=seed, phases=PHASES[k:], **go)
     return {k.removeprefix('speed_'): v for k, v in m.items() if k.startswith('speed_')}
 
@@ -70,7 +70,7 @@ def _run_piece(
     name:str, # of _PIECES
     seed:int,
     cfg:EmoCfg, # of the whole model
-    runs:str|Path, # gets the run folders
+    runs:str|Path, # folder for runs
     results:str|Path, # gets NAME-SEED.json
     *,
     data:str|Path = '', # as of `find_talkers`
@@ -121,8 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--preset', default='emo-tiny', choices=emo_presets, help='settings of the whole model')
     p.add_argument('--data', default='', help='prepared folder; without it synthetic people who talk')
     p.add_argument('--stills', default='', help='prepared folder of further people for the phases of pictures')
-    p.add_argument('--runs', default='runs/emo-pieces', help='gets the run folders')
-    p.add_argument('--results', default='', help='gets the numbers; default figures/emo_pieces')
+    p.add_argument('--runs', default='runs/emo-pieces', help='folder for runs')
+    p.add_argument('--results', default='', help='folder for results; default figures/emo_pieces')
     p.add_argument('--device', default='', help='cpu or cuda; default the best at hand')
     return p
 

@@ -68,7 +68,7 @@ class _Few(ClipSet):
         clip:Clip,
         at, # numbers of the frames to keep
     ) -> '_Few':
-        "Frames of one clip under two names: pairs are drawn for neighbours, and here everybody is alike"
+        "Return frames of one clip under two names: pairs are drawn for neighbours, and here everybody is alike"
         return cls(whole, [_excerpt(clip, at, f'{clip.identity} {k}') for k in (1, 2)])
 
 # %% ../../nbs/study/00_ladder.ipynb #bfa7ac5c

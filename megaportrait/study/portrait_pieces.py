@@ -28,7 +28,7 @@ def _run_piece(
     name:str, # of _PIECES
     seed:int,
     cfg:PortraitCfg, # of the whole model
-    runs:str|Path, # gets the run folders
+    runs:str|Path, # folder for runs
     results:str|Path, # gets NAME-SEED.json
     **go, # of `train_portrait`
 ) -> dict: # the numbers
@@ -62,10 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--only', default='', help=f"some of {','.join(_PIECES)}, with commas; default: all")
     p.add_argument('--seeds', type=int, default=1)
     p.add_argument('--preset', default='mp64', choices=portrait_presets, help='settings of the whole model')
-    p.add_argument('--steps', type=int, default=300, help='of each training')
+    p.add_argument('--steps', type=int, default=300, help='steps of each training')
     p.add_argument('--data', default='', help='prepared folder with landmarks; default synthetic people')
-    p.add_argument('--runs', default='runs/portrait-pieces', help='gets the run folders')
-    p.add_argument('--results', default='', help='gets the numbers; default figures/portrait_pieces')
+    p.add_argument('--runs', default='runs/portrait-pieces', help='folder for runs')
+    p.add_argument('--results', default='', help='folder for results; default figures/portrait_pieces')
     p.add_argument('--device', default='', help='cpu or cuda; default the best at hand')
     return p
 

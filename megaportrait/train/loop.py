@@ -105,7 +105,7 @@ class _Pace:
     def due(self, every:int) -> bool: return self.st.step % every == 0 or self.st.step == self.st.cfg.steps
 
     def line(self, terms:dict) -> dict:
-        "Every term, learning rate, speed and memory"
+        "Return every term, learning rate, speed and memory"
         st, seconds = self.st, time.perf_counter() - self.clock
         return dict(step=st.step, **terms, lr=st.cfg.lr*cosine(st.step - 1, st.cfg),
                     images_per_s=(st.step - self.since)*st.cfg.bs/seconds,

@@ -131,7 +131,7 @@ def live(
 ) -> dict: # as of `_timing_summary`
     "Drive a portrait by a camera in real time"
     if onnx and (model or str(source)):
-        raise ValueError('give either a source, perhaps with a model, or onnx, an avatar of megaportrait export')
+        raise ValueError('give a source (and optionally a model), or an exported avatar with --onnx, not both')
     if not onnx and not str(source).strip():
         raise ValueError('there is no portrait; give a photo, or person NAME for a synthetic one, or onnx')
     if size < 0 or not 0 <= smooth < math.inf:
@@ -177,7 +177,8 @@ def _parser():
                    help="burn the word 'synthetic' into a corner, large, instead of the small line below")
     p.add_argument('--face', type=int, metavar='N', help='face of the source to use, from the left, 0 first')
     p.add_argument('--driver-face', type=int, metavar='N', help='face to follow; default: the largest')
-    p.add_argument('--smooth', type=float, default=4., metavar='FRAMES', help='smooth the crop over so many; 0: do not')
+    p.add_argument('--smooth', type=float, default=4., metavar='FRAMES', 
+                   help='number of frames to smooth the crop over; 0: no smoothing')
     p.add_argument('--threads', type=int, default=0, help='CPU threads for --onnx; 0: all')
     p.add_argument('--device', default='', help='cpu, cuda, …; default: the best at hand')
     p.add_argument('--half', action=argparse.BooleanOptionalAction, help='compute in half precision; default: on a GPU')

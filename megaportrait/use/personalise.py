@@ -182,7 +182,7 @@ def personalise(
     seconds:float = 60., # of learning
     steps:int = 0, # of learning, whatever time they take; 0: as many as the seconds allow
     lr:float = 1e-3, # constant
-    bs:int = 4, # pictures of a step
+    bs:int = 4, # pictures per step
     seed:int = 0, # of pairs and augmentation
     device:str = '', # empty: the best at hand
     progress:bool = True, # show bars
@@ -215,10 +215,10 @@ def _parser():
                    help='videos or photographs of one person, a folder of either, or a prepared folder')
     p.add_argument('--model', default='tiny-base', help='run folder, or name of shipped weights; default: tiny-base')
     p.add_argument('--out', required=True, help='the run folder to write')
-    p.add_argument('--seconds', type=float, default=60., help='of learning; default: 60')
-    p.add_argument('--steps', type=int, default=0, help='of learning, instead of a time')
+    p.add_argument('--seconds', type=float, default=60., help='seconds to train; default: 60')
+    p.add_argument('--steps', type=int, default=0, help='steps to train, instead of a time')
     p.add_argument('--lr', type=float, default=1e-3, help='step size; default: 0.001')
-    p.add_argument('--batch-size', dest='bs', type=int, default=4, help='pictures of a step; default: 4')
+    p.add_argument('--batch-size', dest='bs', type=int, default=4, help='pictures per step; default: 4')
     p.add_argument('--seed', type=int, default=0, help='random seed; default: 0')
     p.add_argument('--device', default='', help='cpu, cuda, …; default: the best at hand')
     p.add_argument('--quiet', dest='progress', action='store_false', help='no progress bars')

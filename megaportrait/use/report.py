@@ -37,7 +37,7 @@ class Evaluation:
         model:str|Path|torch.nn.Module, # a run folder, a name of shipped weights, or a model
         data:str|Path='', # prepared folder, of which split eval or test is used; empty: synthetic people
         out:str|Path='', # folder for metrics.json, pairs.json and pictures; empty: runs/evaluate
-        pairs:int=64, # of each protocol
+        pairs:int=64, # of each reenactment task
         seed:int=0, # of who drives whom
         device:str='', # empty: the best at hand
         quick:bool|None=None, # toy numbers of everything; default: in nbdev's test runner
@@ -111,7 +111,7 @@ def reenact_cross(
 def means_table(
     result:Reenacted,
 ) -> str: # markdown
-    "Make a table of the means of a protocol, beside the copies"
+    "Make a table of the means of a reenactment task, beside the copies"
     titles = {'': 'model', '_copy_source': 'copy of the source', '_copy_driver': 'copy of the driver',
               '_truth': 'true picture'}
     shown = [(end, titles[end], m) for end, m in result.values.items()]
@@ -267,8 +267,8 @@ def _make_report(
     "Everything, one after the other"
     say(str(r))
     if lack := missing(): say(f'not measured, for want of weights from outside: {", ".join(lack)}')
-    for name, protocol in (('self', reenact_self), ('cross', reenact_cross)):
-        if found := protocol(r):
+    for name, task in (('self', reenact_self), ('cross', reenact_cross)):
+        if found := task(r):
             say(f'\n{name}-reenactment\n\n{means_table(found)}')
             keep_extremes(r, name)
     if not r.student:
@@ -285,7 +285,7 @@ def _parser():
     p.add_argument('--data', default='',
                    help='prepared folder; its split eval or test is used; default: synthetic people')
     p.add_argument('--out', default='', help='folder to write numbers and pictures to; default: runs/evaluate')
-    p.add_argument('--pairs', type=int, default=64, help='pairs to measure for each protocol')
+    p.add_argument('--pairs', type=int, default=64, help='pairs to measure for each reenactment task')
     p.add_argument('--seed', type=int, default=0, help='random seed of who drives whom')
     p.add_argument('--device', default='', help='cpu, cuda, …; default: the best at hand')
     return p

@@ -121,7 +121,7 @@ def main(
     p.add_argument('avatar', help='.onnx of megaportrait export')
     p.add_argument('driver', help='clip folder of megaportrait prepare')
     p.add_argument('out', help='the .mp4 to write')
-    p.add_argument('--threads', type=int, default=0, help='of the CPU; 0: all')
+    p.add_argument('--threads', type=int, default=0, help='CPU threads; 0: all')
     a = p.parse_args(args)
     try: print(f'{a.out}: {run(**vars(a))} frames')
     except (ValueError, OSError, ImportError) as e:

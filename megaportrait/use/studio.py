@@ -41,7 +41,7 @@ class _Desk(Page):
         self.stack.close()
 
     def say(self, text:str, bad:bool=False):
-        "A line below the picture; what was uploaded goes by its own name"
+        "Show a line below the picture; an uploaded file goes by its own name"
         text = html.escape(str(text).replace(f'{self.folder}/', ''), quote=False)
         self.message.value = f'<div style="line-height:1.4;color:{"#b00" if bad else "#333"}">{text}</div>'
 
@@ -142,7 +142,7 @@ class _Studio(_Desk):
         self.draw()
 
     def undo(self, _=None):
-        "As it was in the beginning"
+        "Set all sliders back to their defaults"
         self.put({f.name: f.default for f in fields(Edit)})
 
     def frontalise(self, _=None):
@@ -152,7 +152,7 @@ class _Studio(_Desk):
         self.put(frontalise(pose[self.frame.value]))
 
     def stop(self, _=None):
-        "Enough of this recording"
+        "Stop the recording"
         self.halt.set()
 
     def _out(self):

@@ -88,7 +88,7 @@ class _Incoming:
         content:dict, # which piece it is
         piece:memoryview,
     ):
-        "A piece is here"
+        "Store a piece that has arrived, and ask for the next one"
         self.content += piece
         self.box.update_stats(0, len(piece))
         if len(self.content) < self.item['size']: self.ask()
