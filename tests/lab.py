@@ -4,6 +4,7 @@ Nothing outside is touched: a free port of the loopback, a token, settings and r
 """
 import base64, json, os, re, secrets, shutil, signal, socket, subprocess, sys, tempfile, time, urllib.request
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,12 @@ def chromium():
     return next((o for o in map(shutil.which, (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")) if o), None)
 
 
-def needs_browser():
-    "Skip the module that calls this where it cannot run"
-    pytest.importorskip("playwright", reason="no playwright: pip install -e '.[browser]'")
-    if not chromium(): pytest.skip("no chromium: install one, or name it in $CHROMIUM", allow_module_level=True)
+def needs(*packages):
+    "Skip the module or test that calls this without these packages and a browser; with BROWSER=1, as in the job for them, that is a failure"
+    lack = next((f"no {k}: pip install -e '.[browser,explorer,studio,space]'" for k in ("playwright", *packages) if not find_spec(k)), None)
+    if not (lack := lack or not chromium() and "no chromium: install one, or name it in $CHROMIUM"): return
+    if os.environ.get("BROWSER") == "1": pytest.fail(lack)
+    pytest.skip(lack, allow_module_level=True)
 
 
 class Lab:

@@ -6,15 +6,26 @@
 Both follow from the cells that are exported: what they import, and what the module offers.
 """
 import importlib, json, os, re, sys
+from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT/"site")]
+GIVES = {  # of chapters without a module
+    "11_scale": "memory, arithmetic and hours of the larger presets, and their commands",
+    "12_symbols": "the symbols of the paper, with their shapes",
+    "13_compact": "what `compact-base` reaches on people and photographs, and how it was made",
+    "08_mp128": "what `mp128` and `mp256` reach, beside `carrier`",
+    "21_bad_input": "what is said of files that cannot be used",
+    "27_five_ways": "all systems on the same pairs, in pictures and numbers",
+    "01_lessons": "mistakes that training does not show, and how each is found",
+}
 HEAD = re.compile(r"(# .+\n\n>.+)((?:\n\n(?:Needs|Gives): .+(?:\n(?:Needs|Gives): .+)*)?)")
 IMPORT = re.compile(r"^\s*from megaportrait\.([\w.]+) import (.+)", re.M)
 
 
-def needs(path):
+@lru_cache
+def imported(path):
     "The chapters whose modules a chapter imports, where it exports one for the module"
     from hooks import code, listed, module
     found = IMPORT.findall(code(path, "export") or code(path))
@@ -22,13 +33,24 @@ def needs(path):
     return [p for p in listed() if module(p) in names and p != path]
 
 
+@lru_cache
+def before(path):
+    "All chapters that come before one, however far"
+    return {o for p in imported(path) for o in (p, *before(p))}
+
+
+def needs(path):
+    "The chapters that a chapter imports, without those that one of them needs"
+    return [p for p in imported(path) if not any(p in before(o) for o in imported(path))]
+
+
 def lines(path):
     "What a chapter needs and gives"
     from hooks import module, title
     far = lambda p: Path(os.path.relpath(p, path.parent)).as_posix()
-    out = ["Needs: " + ", ".join(f"[{title(p)}]({far(p)})" for p in o)] if (o := needs(path)) else []
     names = importlib.import_module(f"megaportrait.{module(path)}").__all__ if module(path) else []
-    return out + ["Gives: " + ", ".join(f"`{k}`" for k in names)]*bool(names)
+    return ["Needs: " + (", ".join(f"[{title(p)}]({far(p)})" for p in needs(path)) or "nothing before it"),
+            "Gives: " + (", ".join(f"`{k}`" for k in names) or GIVES[path.stem])]
 
 
 def headed(path):

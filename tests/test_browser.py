@@ -9,10 +9,10 @@ import io, os, statistics
 import numpy as np
 import pytest
 import torch
-from lab import ROOT, Lab, needs_browser
+from lab import ROOT, Lab, needs
 from PIL import Image
 
-needs_browser()
+needs()
 PICTURE = "img.flow-explorer"
 
 
@@ -81,7 +81,7 @@ def test_how_long_a_hand_waits(lab):
 def test_the_mouse_turns_the_field_and_sliders_move_it(lab):
     "k3d comes when it is asked for; how far it lags behind the picture is written where FIELD_LATENCY says"
     from megaportrait.core.files import save_json
-    pytest.importorskip("k3d", reason="no k3d: pip install -e '.[explorer]'")
+    needs("k3d")
     tick, canvas = lab.page.locator(".widget-checkbox:has-text('turn the field by the mouse') input").first, ".flow-field canvas"
     lab.set("yaw", 0)
     tick.check()

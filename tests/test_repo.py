@@ -89,6 +89,16 @@ def test_a_chapter_opens_with_a_picture(nb):
     assert first and shows(first), "give it a picture that shows what it is about, at its top"
 
 
+@pytest.mark.parametrize("nb", [o for o in NBS if o.parent.name != "nbs"], ids=name)
+def test_a_chapter_ends_with_exercises(nb):
+    "Three of them, and their answers in a hidden cell that runs and tests"
+    every = json.loads(nb.read_text())["cells"]
+    at = max(i for i, c in enumerate(every) if c["cell_type"] == "markdown")
+    asked, answers, *rest = ("".join(c["source"]) for c in every[at:])
+    assert asked.startswith("## Exercises") and re.findall(r"^(\d)\. ", asked, re.M) == ["1", "2", "3"]
+    assert re.search(r"assert |test_\w+\(", answers) and all(o.startswith("#| hide") for o in (answers, *rest))
+
+
 def test_no_chapter_switches_gradients_off_for_the_next():
     "nbdev_test runs many notebooks in one process"
     assert not (bad := [name(nb) for nb in NBS for c in cells(nb) if "set_grad_enabled(" in "".join(c["source"])]), bad
@@ -169,6 +179,12 @@ def test_readme_commands_are_those_that_are_checked():
 
 def test_readme_fits_a_first_screen_or_two():
     assert (n := (ROOT/"README.md").stat().st_size) <= 9 * 1024, f"{n} bytes, at most 9 KB"
+
+
+def test_the_strip_of_the_readme_is_of_256_px():
+    from PIL import Image
+    strip, = re.findall(r"\((figures/\S+/strip\.webp)\)", (ROOT/"README.md").read_text())
+    with Image.open(ROOT/strip) as im: assert im.width >= 4*256 and im.n_frames > 24
 
 
 def test_parts_import_only_from_parts_above():

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urldefrag
 import nbformat
 import pytest
 
-from lab import chromium
+from lab import chromium, needs
 
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = ("http:", "https:", "data:", "mailto:", "javascript:")
@@ -81,9 +81,9 @@ def served(site):
 
 @pytest.mark.parametrize("width,height", [(1280, 900), (390, 800)], ids=["desk", "phone"])
 def test_a_browser_shows_it(served, width, height):
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install -e '.[browser]'")
-    if not chromium(): pytest.skip("no chromium: install one, or name it in $CHROMIUM")
-    with playwright.sync_playwright() as p:
+    needs()
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu", "--no-proxy-server"])
         page = browser.new_page(viewport=dict(width=width, height=height))
         said = []

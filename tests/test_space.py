@@ -8,11 +8,10 @@ import io, os, re, socket, subprocess, sys, time, urllib.error, urllib.request
 import numpy as np
 import pytest
 import yaml
-from lab import ROOT, chromium, needs_browser
+from lab import ROOT, chromium, needs
 from PIL import Image
 
-pytest.importorskip("gradio", reason="no gradio: pip install -e '.[space]'")
-needs_browser()
+needs("gradio")
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import io, os, re, socket, subprocess, sys, time, urllib.error, urllib.request
 import av
 import numpy as np
 import pytest
-from lab import ROOT, Lab, needs_browser
+from lab import ROOT, Lab, needs
 from PIL import Image
 
-needs_browser()
+needs()
 PICTURE = "img.studio"
 
 
@@ -158,7 +158,7 @@ def test_nothing_went_wrong_in_the_console(lab):
 @pytest.fixture(scope="module")
 def voila(tmp_path_factory):
     "The address of the page that Voila makes of the notebook"
-    pytest.importorskip("voila", reason="no voila: pip install -e '.[studio]'")
+    needs("voila")
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]

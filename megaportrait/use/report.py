@@ -197,12 +197,14 @@ def one_drives_all(
     return sheets
 
 # %% ../../nbs/use/18_report.ipynb #e966d9af
-def _labelled(images, labels, side=192, head=20):
-    "Pictures in a row, each with its label above it"
+def _labelled(images, labels):
+    "Pictures of one size in a row, each with its label above it"
+    side = images[0].shape[-1]
+    head = 12 + side//16
     sheet = Image.new('RGB', (len(images)*(side + 2) - 2, side + head), 'white')
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(6 + side//24)
     for k, (x, text) in enumerate(zip(images, labels)):
-        sheet.paste(Image.fromarray(to_uint8(x)).resize((side, side), Image.BICUBIC), (k*(side + 2), head))
+        sheet.paste(Image.fromarray(to_uint8(x)), (k*(side + 2), head))
         pen.text((k*(side + 2) + side//2, head//2), text, 'black', font, 'mm')
     return torch.from_numpy(np.array(sheet)).permute(2, 0, 1)/255
 
