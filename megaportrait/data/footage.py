@@ -55,15 +55,13 @@ def _identity(rel, rule):
     "Who a file shows: before a # in its name (without one, a person of its own), its first folder, or a rule's group"
     if rule == 'name': return rel.name.split('#')[0] if '#' in rel.name else '#'.join(_bare(rel).parts)
     if rule == 'folder': return rel.parts[0] if len(rel.parts) > 1 else _bare(rel).name
-    m = re.search(rule, rel.as_posix())
-    return m and m[1] or ''
+    return (m := re.search(rule, rel.as_posix())) and m[1] or ''
 
 def _walk(root):
     "Files, and folders of pictures as a whole, below `root`; a linked folder once, a closed one by its name"
     seen, closed = set(), []
     for d, dirs, files in os.walk(root, followlinks=True, onerror=lambda e: closed.append(Path(e.filename))):
-        here = os.path.realpath(d)
-        if here in seen:
+        if (here := os.path.realpath(d)) in seen:
             dirs.clear()
             continue
         seen.add(here)
@@ -82,21 +80,24 @@ def _plain_folder(
     "Every file below a folder"
     for p in _walk(root):
         rel = p.relative_to(root)
-        usable = p.is_dir() or is_video(rel)
-        yield Footage(p, '#'.join(_bare(rel).parts), _identity(rel, rule) if usable else '')
+        who = _identity(rel, rule) if p.is_dir() or is_video(rel) else ''
+        yield Footage(p, '#'.join(_bare(rel).parts), who)
+
+def _tell_ignored(root, how, others):
+    if names := ', '.join(sorted(others)): warnings.warn(f'{root} is read {how}, and the rest is ignored: {names}')
 
 def _first_order(
     root:Path, # holds train/ or test/, with <identity>#<video>#….mp4 or folders of frames
     rule:str = 'name', # as in `_plain_folder`
 ) -> Iterator[Footage]:
     "The layout of the first-order model: parts of the split are folders"
-    if others := sorted(p.name for p in root.iterdir() if p.is_dir() and p.name[0] != '.' and p.name not in SPLITS):
-        warnings.warn(f'{root} is read by the parts of a split that it has as folders, and these are none, so they are '
-                      f'ignored: {", ".join(others)}', stacklevel=2)
+    others = (p.name for p in root.iterdir() if p.is_dir() and p.name[0] != '.' and p.name not in SPLITS)
+    _tell_ignored(root, 'by the parts of a split that it has as folders', others)
     for s in SPLITS:
         if (root/s).is_dir(): yield from (replace(t, split=s) for t in _plain_folder(root/s, rule))
 
 _VOX = re.compile(r'(?:(dev|test)/)?(?:mp4/)?(id\d+)/([^/]+)/([^/]+)\.\w+')
+_VOX_PARTS = dict(dev='train', test='test')
 
 def _voxceleb(
     root:Path, # holds dev/ and test/, or what is in them: mp4/<identity>/<video>/<utterance>.mp4
@@ -107,12 +108,9 @@ def _voxceleb(
         rel = p.relative_to(root)
         if m := _VOX.fullmatch(rel.as_posix()):
             part, who, video, utterance = m.groups()
-            split = dict(dev='train', test='test').get(part, '')
-            yield Footage(p, f'{who}#{video}#{utterance}', who, split, source=video)
-        else: others.add('/'.join(rel.parts[:1 + (rel.parts[0] in ('dev', 'test'))]))
-    if others:
-        warnings.warn(f'{root} is read as VoxCeleb2, and videos in other places are ignored: '
-                      f'{", ".join(sorted(others))}', stacklevel=2)
+            yield Footage(p, f'{who}#{video}#{utterance}', who, _VOX_PARTS.get(part, ''), source=video)
+        else: others.add('/'.join(rel.parts[:1 + (rel.parts[0] in _VOX_PARTS)]))
+    _tell_ignored(root, 'as VoxCeleb2', others)
 
 def _is_voxceleb(root):
     "Whether there are people's folders with folders of videos, in one of the places where VoxCeleb2 has them"
@@ -123,8 +121,7 @@ def _celebv_hq(
     info:Path, # celebvhq_info.json, beside or above the videos
 ) -> Iterator[Footage]:
     "CelebV-HQ: clips that are cut already (<clip>.mp4), else their part of <ytb_id>.mp4; one upload is one person"
-    files = {p.stem: p for p in _walk(info.parent) if is_video(p)}
-    absent = 0
+    files, lost = {p.stem: p for p in _walk(info.parent) if is_video(p)}, 0
     for name, c in load_json(info)['clips'].items():
         try: who, span, box = str(c['ytb_id']), *(_numbers(c[k], v) for k, v in _CELEBV.items())
         except (KeyError, TypeError, ValueError): # an entry that says too little is left out, with this reason
@@ -132,12 +129,11 @@ def _celebv_hq(
             continue
         if name in files: yield Footage(files[name], name, who, source=who)
         elif who in files: yield Footage(files[who], name, who, '', box, *span, who)
-        else: absent += 1
-    if absent: warnings.warn(f'{info}: {absent} of its clips have no video here and are left out', stacklevel=2)
+        else: lost += 1
+    if lost: warnings.warn(f'{info}: {lost} of its clips have no video here and are left out', stacklevel=2)
 
 _CELEBV = dict(duration=('start_sec', 'end_sec'), bbox=('left', 'top', 'right', 'bottom')) # what is read of an entry
 def _numbers(d, keys): return tuple(float(d[k]) for k in keys)
-
 
 # %% ../../nbs/data/08_footage.ipynb #817b0387
 def find_footage(
@@ -278,16 +274,14 @@ def choose(
     cfg:PrepareCfg, # the limits
 ) -> tuple[np.ndarray, Counter, slice]: # (T,) which frames to keep, how many were dropped why, the scene
     "Choose the good frames of the scene that has most of them"
-    T, least = len(found), cfg.min_face or cfg.size/2
-    why = np.full(T, '', object)
+    why, least = np.full(len(found), '', object), cfg.min_face or cfg.size/2
     for bad, name in ((sharp < cfg.min_sharp, 'too blurred'), (2*box[:, 2] < least, 'too small'),
                       (n_faces > 1, 'two faces'), (~found, 'no face')):
         why[bad] = name
     scene = np.cumsum(cuts)
     best = np.bincount(scene, why == '').argmax() if (why == '').any() else np.bincount(scene).argmax()
     inside = scene == best
-    many = (n_faces[inside] > 1).mean()
-    if many > cfg.max_many: raise Dropped('two faces', f'{n_faces.max()} faces in {many:.0%} of the frames')
+    if (many := (n_faces[inside] > 1).mean()) > cfg.max_many: raise Dropped('two faces', f'{n_faces.max()} faces in {many:.0%} of the frames')
     why[~inside] = 'scene cut'
     keep = why == ''
     if keep.sum() < cfg.min_frames: raise Dropped(*_verdict(why[inside], box, sharp, least, cfg))
@@ -296,9 +290,8 @@ def choose(
 def _verdict(why, box, sharp, least, cfg):
     "Reason and sentence for a clip with too few good frames"
     reason, n = Counter(why[why != '']).most_common(1)[0] if (why != '').any() else ('', 0)
-    if n < len(why)/2:
-        good = (why == '').sum()
-        return 'too short', f'{good} good frames without a cut between them, {cfg.min_frames} are needed (min_frames)'
+    if n < len(why)/2: return 'too short', (f"{(why == '').sum()} good frames without a cut between them, "
+                                            f'{cfg.min_frames} are needed (min_frames)')
     detail = ''
     if reason == 'too small':
         detail = f': the crop is {2*np.nanmedian(box[:, 2]):.0f} px wide, {least:.0f} are needed (min_face)'

@@ -199,8 +199,7 @@ def one_drives_all(
 # %% ../../nbs/use/18_report.ipynb #e966d9af
 def _labelled(images, labels):
     "Pictures of one size in a row, each with its label above it"
-    side = images[0].shape[-1]
-    head = 12 + side//16
+    side, head = images[0].shape[-1], 12 + images[0].shape[-1]//16
     sheet = Image.new('RGB', (len(images)*(side + 2) - 2, side + head), 'white')
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(6 + side//24)
     for k, (x, text) in enumerate(zip(images, labels)):
