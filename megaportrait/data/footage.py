@@ -279,9 +279,9 @@ def choose(
                       (n_faces > 1, 'two faces'), (~found, 'no face')):
         why[bad] = name
     scene = np.cumsum(cuts)
-    best = np.bincount(scene, why == '').argmax() if (why == '').any() else np.bincount(scene).argmax()
-    inside = scene == best
-    if (many := (n_faces[inside] > 1).mean()) > cfg.max_many: raise Dropped('two faces', f'{n_faces.max()} faces in {many:.0%} of the frames')
+    inside = scene == (np.bincount(scene, why == '') if (why == '').any() else np.bincount(scene)).argmax()
+    if (many := (n_faces[inside] > 1).mean()) > cfg.max_many:
+        raise Dropped('two faces', f'{n_faces.max()} faces in {many:.0%} of the frames')
     why[~inside] = 'scene cut'
     keep = why == ''
     if keep.sum() < cfg.min_frames: raise Dropped(*_verdict(why[inside], box, sharp, least, cfg))

@@ -184,8 +184,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--seeds', type=int, default=3)
     p.add_argument('--steps', type=int, default=0, help="default the study's; with others choose other --results")
     p.add_argument('--data', default='', help='prepared folder; without it synthetic people')
-    p.add_argument('--runs', default='runs/ablations', help='gets the run folders')
-    p.add_argument('--results', default='', help='gets the numbers; default figures/ablations')
+    p.add_argument('--runs', default='runs/ablations', help='folder for the runs')
+    p.add_argument('--results', default='', help='folder for the results; default: figures/pieces')
     p.add_argument('--device', default='', help='cpu or cuda; default the best at hand')
     return p
 
@@ -198,7 +198,7 @@ def main(
     names = a.only.split(',') if a.only else list(VARIANTS)
     if unknown := [n for n in names if n not in VARIANTS]:
         p.error(f"variant {', '.join(unknown)} is not known; choose from {', '.join(VARIANTS)}")
-    results = a.results or project_root()/'figures'/'ablations'
+    results = a.results or project_root()/'figures'/'pieces'
     try: failed = _run_study(names, a.seeds, a.runs, results, data=a.data, steps=a.steps, device=a.device)
     except KeyboardInterrupt as e:
         print(e, file=sys.stderr)
