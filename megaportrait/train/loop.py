@@ -114,7 +114,8 @@ class _Pace:
 def _keep(st:State, stage, pace:_Pace, terms:dict, probe:dict, run:Path, bar):
     "Log, draw and save what is due after a step"
     cfg = st.cfg
-    if pace.due(cfg.log_every) or pace.due(cfg.save_every):
+    saves = pace.due(cfg.save_every) or bool(cfg.keep_every) and st.step % cfg.keep_every == 0
+    if pace.due(cfg.log_every) or saves:
         terms = {k: float(v) for k, v in terms.items()}
         _check_finite(terms, st.step, run)
     if st.rank: return
@@ -123,7 +124,7 @@ def _keep(st:State, stage, pace:_Pace, terms:dict, probe:dict, run:Path, bar):
         with open(run/'log.jsonl', 'a') as f: f.write(json.dumps(line) + '\n')
         bar.set_postfix(loss=f"{terms['loss']:.2f}", GB=f"{line['memory_gb']:.1f}")
     if pace.due(cfg.snap_every): save_grid(run/f'samples/{st.step:07d}.jpg', stage.picture(st, probe))
-    if pace.due(cfg.save_every): _save_run(run, st, stage)
+    if saves: _save_run(run, st, stage)
 
 # %% ../../nbs/train/03_loop.ipynb #a22e549e
 def train(
