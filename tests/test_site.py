@@ -68,7 +68,7 @@ def test_every_chapter_opens_in_colab_where_its_first_cell_installs_it(site):
 def test_a_chapter_says_what_it_needs_and_gives(site):
     page = (site/"mega/02_warp_generator/index.html").read_text()
     line = re.search(r"Needs:.*?Gives:.*?</p>", page, re.S)[0]
-    assert "../../nets/00_layers/" in line and "WarpGenerator" in line and "api/mega.warp_generator" in page
+    assert "../00_config/" in line and "WarpGenerator" in line and "api/mega.warp_generator" in page
 
 
 @pytest.fixture(scope="module")

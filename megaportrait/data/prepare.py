@@ -104,7 +104,7 @@ def _prepare_footage(
     known = is_image(take.path) if take.photo else is_video(take.path) or take.path.suffix.lower() in ('.gif', '.webp')
     if not take.path.is_dir() and not known:
         raise Dropped('unreadable', f"{take.path}: not a {'picture' if take.photo else 'video'} ('{take.path.suffix}')")
-    if not take.identity: raise Dropped('nobody named', f'{take.path}: no person is named for this file')
+    if not take.identity: raise Dropped('no person named', f'{take.path}: no person is named for this file')
     seen = _look_through(take, tracker, cfg)
     keep, why, scene = choose(seen['found'], seen['n_faces'], seen['box'], seen['sharp'],
                               find_cuts(seen['change'], seen['box'], cfg.cut), cfg)

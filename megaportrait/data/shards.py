@@ -88,7 +88,7 @@ class _ShardJob:
     quality:int = 93  # of the JPEG sheet
 
     def render(self, device:str='cpu') -> dict: # names to tensors
-        "Pictures and truth of a shard"
+        "Draw the pictures of a shard, with their truth"
         looks, moves = ([o for k in range(self.first, self.first+self.people) for o in f(self.who, k, self.frames)]
                         for f in (shard_person, shard_motion))
         f = render(looks, moves, self.size, device)
