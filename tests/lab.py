@@ -22,11 +22,11 @@ def chromium():
 
 
 def needs(*packages):
-    "Skip the module or test that calls this without these packages and a browser; with BROWSER=1, as in the job for them, that is a failure"
-    lack = next((f"no {k}: pip install -e '.[browser,explorer,studio,space]'" for k in ("playwright", *packages) if not find_spec(k)), None)
-    if not (lack := lack or not chromium() and "no chromium: install one, or name it in $CHROMIUM"): return
-    if os.environ.get("BROWSER") == "1": pytest.fail(lack)
-    pytest.skip(lack, allow_module_level=True)
+    "Skip the module or test that calls this without these packages and a browser; with NEED_BROWSER set, as in the job for them, that is a failure"
+    lack = [f"no {k}: pip install -e '.[browser,explorer,studio,space]'" for k in ("playwright", *packages) if not find_spec(k)]
+    if not chromium(): lack.append("no chromium: install one, or name it in $CHROMIUM")
+    if lack and os.environ.get("NEED_BROWSER"): pytest.fail(lack[0])
+    if lack: pytest.skip(lack[0], allow_module_level=True)
 
 
 class Lab:

@@ -1,9 +1,9 @@
-"""The two lines under a chapter's title: which chapters it needs, and which names it gives.
+"""The two lines under a chapter's title: which chapters it needs, without those that these need, and which names it gives.
 
     python tests/needs.py           write them
     python tests/needs.py --check   exit code 1 and the chapters where they are stale
 
-Both follow from the cells that are exported: what they import, and what the module offers.
+Both follow from the cells that are exported: what they import, and what the module offers; chapters without a module have theirs below.
 """
 import importlib, json, os, re, sys
 from functools import lru_cache
@@ -41,7 +41,8 @@ def before(path):
 
 def needs(path):
     "The chapters that a chapter imports, without those that one of them needs"
-    return [p for p in imported(path) if not any(p in before(o) for o in imported(path))]
+    found = imported(path)
+    return [p for p in found if not any(p in before(o) for o in found)]
 
 
 def lines(path):
@@ -58,7 +59,7 @@ def headed(path):
     nb = json.loads(path.read_text(encoding="utf-8"))
     cell = next(c for c in nb["cells"] if c["cell_type"] == "markdown")
     told = "  \n".join(lines(path))
-    return nb, cell, HEAD.sub(lambda m: m[1] + f"\n\n{told}"*bool(told), "".join(cell["source"]), count=1)
+    return nb, cell, HEAD.sub(lambda m: m[1] + f"\n\n{told}", "".join(cell["source"]), count=1)
 
 
 def main():

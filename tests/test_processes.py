@@ -133,6 +133,7 @@ def training():
         kept = [o for k, v in zip(words, words[1:]) if k in ("--preset", "--from", "--set") for o in (k, v)]
         if not {"--preset", "--from"} & {*kept}: kept += ["--preset", "tiny"]
         found[words[2], "-".join(o for o in kept if o[0] != "-").replace("/", "."), n] = n, [*words[1:3], *kept]
+    # no chapter starts sixteen, but a batch of 16 has to serve as many, one sample each
     found["base", "base512", 16] = 16, ["train", "base", "--preset", "base512"]
     return {" ".join(map(str, k)): v for k, v in found.items() if k[0] != "base" or ("all", *k[1:]) not in found}  # all begins with base
 

@@ -40,6 +40,7 @@ class Footage:
 SPLITS = ('train', *HELD_OUT)
 
 def _bare(rel): return rel.with_suffix('') if is_video(rel) else rel
+def _usable(p): return p.is_dir() or is_video(p)
 
 def _rule(identity):
     "A rule that makes sense: 'name', 'folder' or a regular expression with a group"
@@ -80,18 +81,20 @@ def _plain_folder(
     "Every file below a folder"
     for p in _walk(root):
         rel = p.relative_to(root)
-        who = _identity(rel, rule) if p.is_dir() or is_video(rel) else ''
+        who = _identity(rel, rule) if _usable(p) else ''
         yield Footage(p, '#'.join(_bare(rel).parts), who)
 
 def _tell_ignored(root, how, others):
-    if names := ', '.join(sorted(others)): warnings.warn(f'{root} is read {how}, and the rest is ignored: {names}')
+    "Warn of what a layout has no place for: the first names, and how many more there are"
+    names, more = sorted(others), f' and {len(others) - 5} more'*(len(others) > 5)
+    if names: warnings.warn(f'{root} is read {how}; ignored: {", ".join(names[:5])}{more}', stacklevel=3)
 
 def _first_order(
     root:Path, # holds train/ or test/, with <identity>#<video>#….mp4 or folders of frames
     rule:str = 'name', # as in `_plain_folder`
 ) -> Iterator[Footage]:
     "The layout of the first-order model: parts of the split are folders"
-    others = (p.name for p in root.iterdir() if p.is_dir() and p.name[0] != '.' and p.name not in SPLITS)
+    others = [p.name for p in root.iterdir() if p.name[0] != '.' and p.name not in SPLITS and _usable(p)]
     _tell_ignored(root, 'by the parts of a split that it has as folders', others)
     for s in SPLITS:
         if (root/s).is_dir(): yield from (replace(t, split=s) for t in _plain_folder(root/s, rule))
@@ -103,13 +106,12 @@ def _voxceleb(
     root:Path, # holds dev/ and test/, or what is in them: mp4/<identity>/<video>/<utterance>.mp4
 ) -> Iterator[Footage]:
     "The layout in which VoxCeleb2 comes: an identity's folder, in it one for each video, in it utterances"
-    others = set()
-    for p in filter(is_video, _walk(root)):
-        rel = p.relative_to(root)
-        if m := _VOX.fullmatch(rel.as_posix()):
+    others = []
+    for p in filter(_usable, _walk(root)):
+        if m := _VOX.fullmatch(rel := p.relative_to(root).as_posix()):
             part, who, video, utterance = m.groups()
             yield Footage(p, f'{who}#{video}#{utterance}', who, _VOX_PARTS.get(part, ''), source=video)
-        else: others.add('/'.join(rel.parts[:1 + (rel.parts[0] in _VOX_PARTS)]))
+        else: others.append(rel)
     _tell_ignored(root, 'as VoxCeleb2', others)
 
 def _is_voxceleb(root):
@@ -124,12 +126,11 @@ def _celebv_hq(
     files, lost = {p.stem: p for p in _walk(info.parent) if is_video(p)}, 0
     for name, c in load_json(info)['clips'].items():
         try: who, span, box = str(c['ytb_id']), *(_numbers(c[k], v) for k, v in _CELEBV.items())
-        except (KeyError, TypeError, ValueError): # an entry that says too little is left out, with this reason
-            yield Footage(info, str(name), '')
-            continue
-        if name in files: yield Footage(files[name], name, who, source=who)
-        elif who in files: yield Footage(files[who], name, who, '', box, *span, who)
-        else: lost += 1
+        except (KeyError, TypeError, ValueError): yield Footage(info, str(name), '') # it says too little: left out
+        else:
+            if name in files: yield Footage(files[name], name, who, source=who)
+            elif who in files: yield Footage(files[who], name, who, '', box, *span, who)
+            else: lost += 1
     if lost: warnings.warn(f'{info}: {lost} of its clips have no video here and are left out', stacklevel=2)
 
 _CELEBV = dict(duration=('start_sec', 'end_sec'), bbox=('left', 'top', 'right', 'bottom')) # what is read of an entry
@@ -255,9 +256,8 @@ def find_cuts(
     limit:float = .08, # change that may be a cut, `cut` of `PrepareCfg`
 ) -> np.ndarray: # (T,) bool, a scene begins here
     "Find cuts: the picture changes much more than around it, or the head moves by half its crop"
-    T, usual = len(change), np.zeros(len(change))
+    T, usual, jump = len(change), np.zeros(len(change)), np.zeros(len(change), bool)
     for t in range(T if T > 1 else 0): usual[t] = np.percentile(np.delete(change[max(t - 4, 0):t + 5], min(t, 4)), 75)
-    jump = np.zeros(T, bool)
     with np.errstate(invalid='ignore'):
         move = np.abs(np.diff(box[:, :2], axis=0)).max(1)/box[1:, 2]
         grow = np.abs(np.diff(np.log(box[:, 2])))

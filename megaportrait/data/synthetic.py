@@ -6,13 +6,14 @@
 __all__ = ['make_clips', 'remade', 'make_people', 'find_data']
 
 # %% ../../nbs/data/10_synthetic.ipynb #e25ecdee
-import contextlib, json, os, random, shutil, tempfile
+import contextlib, json, random, shutil, tempfile
 from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
 from tqdm.auto import tqdm
 from ..core.files import claimed, data_dir, load_json, make_folder
+from ..core.workers import cores
 from .tables import COLUMNS, read_index, write_index
 from .audio import write_sound
 from .motion import EXPRESSIONS, Motion, sample_drivers, sample_motion
@@ -50,7 +51,8 @@ def _moves(clip:str, n_frames:int, fps:float, apart:bool) -> Motion:
     if not apart: return sample_motion(clip, n_frames, fps)
     return sample_drivers(random.Random(f'apart {clip}').getrandbits(60), n_frames)
 
-def _odd_share(made): return next((o['odd'] for o in made if isinstance(o, dict)), _ODD)
+def _odd_share(made): # `made_from` holds a share only where it is not the usual one
+    return next((o['odd'] for o in made if isinstance(o, dict)), _ODD)
 
 def _job(a):
     "One clip, on one thread, so that the pixels do not depend on how many work"
@@ -158,4 +160,4 @@ def find_data(
     if data: return Path(data)
     shipped = data_dir()/'synthetic'
     if size == 64 and (shipped/'index.csv').is_file(): return shipped
-    return make_people(Path(beside)/f'people-{size}', size, moving=160, workers=min(os.cpu_count(), 32))
+    return make_people(Path(beside)/f'people-{size}', size, moving=160, workers=min(cores(), 32))

@@ -246,7 +246,7 @@ class Perceptual(nn.Module):
             make, self.note = _FOR_BOTH[cfg.percept]
             unit = UnitVgg(make())
             nets |= {k: unit for k, w in (('vgg', cfg.w_vgg), ('face', cfg.w_face)) if w}
-        else: raise ValueError(f"percept='{cfg.percept}' is not known; use 'vgg', 'face', 'photo', 'random' or 'blank'")
+        else: raise ValueError(f"percept='{cfg.percept}' is not known; use 'vgg', 'face', 'photo' or 'random'")
         self.nets = nn.ModuleDict(nets).requires_grad_(False).eval().to(memory_format=torch.channels_last)
 
     def forward(self,

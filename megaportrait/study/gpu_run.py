@@ -6,11 +6,12 @@
 __all__ = ['main']
 
 # %% ../../nbs/study/07_gpu_run.ipynb #66097def
-import argparse, os, signal, subprocess, sys, time
+import argparse, signal, subprocess, sys, time
 from itertools import product
 from pathlib import Path
 from ..core.files import project_root
 from ..core.shipped import save_model
+from ..core.workers import cores
 from ..train.run import load
 
 # %% ../../nbs/study/07_gpu_run.ipynb #cb7d993a
@@ -25,7 +26,7 @@ _TRAINING = 'base --preset compact' # flags of `megaportrait train`, for the tim
 def _call(module:list, seconds:float, log:Path, end:int=signal.SIGKILL) -> str: # how it went
     "Run a module with its arguments for so long at most; what it prints goes to the log"
     with open(log, 'a') as f:
-        print('$', *module, file=f, flush=True)
+        print('$ python -m', *module, file=f, flush=True)
         p = subprocess.Popen([sys.executable, '-m', *map(str, module)], stdout=f, stderr=f)
         try: return 'done' if p.wait(max(seconds, 1)) == 0 else f'failed, see {log}'
         except subprocess.TimeoutExpired:
@@ -67,14 +68,16 @@ def _label_run(
     "Render people, and train each label network from two seeds"
     out, start, went = Path(out), time.monotonic(), {}
     out.mkdir(parents=True, exist_ok=True)
-    lines = dict(shards=['megaportrait.data.shards', out/'shards', '--people', people, '--workers', os.cpu_count()])
+    lines = dict(shards=['megaportrait.data.shards', out/'shards', '--people', people, '--workers', cores()])
     for kind, seed in product(kinds, (0, 1)):
         name = f'{kind}-{seed}'
         told = dict(shards=out/'shards', run=out/name, seed=seed, steps=steps, device=device)
         lines[name] = ['papermill', project_root()/f'nbs/train_{kind}.ipynb', out/f'{name}.ipynb',
                        *(o for k, v in told.items() for o in ('-p', k, v))]
     for name, line in lines.items():
-        went[name] = _call(line, 60*minutes - (time.monotonic() - start), out/'log.txt', signal.SIGINT)
+        left = 60*minutes - (time.monotonic() - start)
+        if left <= 0 or went.get('shards', 'done') != 'done': went[name] = 'not begun'
+        else: went[name] = _call(line, left, out/'log.txt', signal.SIGINT)
     return went
 
 
@@ -84,8 +87,8 @@ def main(
 ) -> int: # exit code
     "Run the command `python -m megaportrait.study.gpu_run`"
     p = argparse.ArgumentParser('python -m megaportrait.study.gpu_run',
-                                description='Measure this GPU, and train with the time that is left.')
-    p.add_argument('out', help='folder of rows, run and weights')
+                                description='Measure this GPU, and train with the time that is left; or train the label networks.')
+    p.add_argument('out', help='folder for all results')
     p.add_argument('--minutes', type=float, default=10., help='minutes for the whole run')
     p.add_argument('--labels', action='store_true', help='render people and train the label networks instead')
     a = p.parse_args(argv)

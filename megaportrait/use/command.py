@@ -28,6 +28,7 @@ _COMMANDS = dict( # name to its module, of which `main` is called, and what it d
     benchmark=('study.benchmark', 'measure the speed of models on this machine'),
     doctor=('use.doctor', 'say in ten lines what this machine can do'))
 
+_MOVE = 'animate', 'talk', 'live', 'export', 'personalise' # which take a person by name
 _FORESEEN = ValueError, OSError, ImportError, FloatingPointError, EOFError # whose message is a sentence for the user
 
 def _parser():
@@ -67,8 +68,9 @@ def leave_at_once(*_):
 
 def _split(args):
     "The name of a synthetic person that the shell has taken apart, or nothing"
-    at = args.index('person') + 1 if 'person' in args else len(args)
-    return f'person {args[at]}' if at < len(args) and not Path('person').exists() else ''
+    for before, word, name in zip(['', *args], args, args[1:]):
+        if word == 'person' and before[:2] != '--' and name[:1] != '-' and not Path(word).exists(): return f'{word} {name}'
+    return ''
 
 def main(
     args:list|None=None, # command line, default the real one
@@ -77,7 +79,7 @@ def main(
     "Run `megaportrait`"
     args = sys.argv[1:] if args is None else args
     name = _parser().parse_args(args[:1]).command
-    if person := _split(args[1:]):
+    if name in _MOVE and (person := _split(args[1:])):
         print(f"megaportrait {name}: '{person}' is one argument; put it in quotation marks", file=sys.stderr)
         return 2
     try:

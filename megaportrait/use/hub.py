@@ -76,15 +76,13 @@ def _bundle(
     run:str|Path, # run folder, or another model that `load` takes
     folder:str|Path, # is made; gets all that belongs on the Hub
     repo:str, # OWNER/NAME under which it will be read
-    # folder whose pictures, and numbers, go along; empty: the last picture of the training, and the run's own numbers
-    pictures:str|Path = '',
+    pictures:str|Path = '', # folder whose pictures, and numbers, go along; empty: none, and the run's own numbers
     licence:str = '', # an identifier of the Hub; empty: none was chosen
 ) -> Path: # `folder`
     "A model as a repository of the Hub has it"
     source, folder = model_folder(run), Path(folder)
     if pictures and not Path(pictures).is_dir(): raise FileNotFoundError(f'{pictures}: no such folder; correct it')
-    shown = sorted(p for p in Path(pictures or source/'samples').glob('*') if p.suffix in _PICTURES)
-    if not pictures: shown = shown[-1:]
+    shown = sorted(p for p in Path(pictures).iterdir() if p.suffix in _PICTURES) if pictures else []
     measured = Path(pictures or source)/'metrics.json'
     count, card = _copy_model(source, folder), source/'card.md'
     for p in shown: shutil.copy(p, folder)
@@ -128,8 +126,8 @@ def main(
     p.add_argument('run', help='run folder, or a name of shipped weights')
     p.add_argument('repo', metavar='OWNER/NAME', help='repository of the Hub to write to')
     p.add_argument('--pictures', default='', metavar='FOLDER',
-                   help='upload its pictures and metrics.json, as megaportrait evaluate writes them; default: the '
-                        'last picture of the training, and its numbers')
+                   help='upload its pictures and metrics.json, as megaportrait evaluate writes them; default: '
+                        'the numbers of the training, and no pictures, since these may show people of the data')
     p.add_argument('--licence', default='',
                    help='licence as the Hub names it, such as apache-2.0; default: none was chosen')
     p.add_argument('--private', action='store_true', help='make a new repository that only its owner can see')

@@ -159,7 +159,7 @@ def _parser():
     p = argparse.ArgumentParser('megaportrait live', description='Drive a portrait by a camera in real time. '
                                 'A video of it says in its metadata that it is synthetic.',
                                 epilog='Example: megaportrait live photo.jpg --camera 0')
-    p.add_argument('source', nargs='?', default='', 
+    p.add_argument('source', nargs='?', default='',
                    help="photo, video (its first frame), clip folder, or 'person NAME'; "
                         'with a student the name of an avatar; with --onnx none')
     p.add_argument('--camera', default='0', help='number of the camera, or a video file that stands in for it')
@@ -177,7 +177,7 @@ def _parser():
                    help="burn the word 'synthetic' into a corner, large, instead of the small line below")
     p.add_argument('--face', type=int, metavar='N', help='face of the source to use, from the left, 0 first')
     p.add_argument('--driver-face', type=int, metavar='N', help='face to follow; default: the largest')
-    p.add_argument('--smooth', type=float, default=4., metavar='FRAMES', 
+    p.add_argument('--smooth', type=float, default=4., metavar='FRAMES',
                    help='number of frames to smooth the crop over; 0: no smoothing')
     p.add_argument('--threads', type=int, default=0, help='CPU threads for --onnx; 0: all')
     p.add_argument('--device', default='', help='cpu, cuda, …; default: the best at hand')
