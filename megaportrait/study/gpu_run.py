@@ -87,7 +87,7 @@ def main(
 ) -> int: # exit code
     "Run the command `python -m megaportrait.study.gpu_run`"
     p = argparse.ArgumentParser('python -m megaportrait.study.gpu_run',
-                                description='Measure this GPU and train with the time that is left, or train label networks.')
+                                description='Measure this GPU, then train; or train the label networks.')
     p.add_argument('out', help='folder for all results')
     p.add_argument('--minutes', type=float, default=10., help='minutes for the whole run')
     p.add_argument('--labels', action='store_true', help='render people and train the label networks instead')
