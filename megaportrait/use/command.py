@@ -69,7 +69,8 @@ def leave_at_once(*_):
 def _split(args):
     "The name of a synthetic person that the shell has taken apart, or nothing"
     for before, word, name in zip(['', *args], args, args[1:]):
-        if word == 'person' and before[:2] != '--' and name[:1] != '-' and not Path(word).exists(): return f'{word} {name}'
+        if word == 'person' and not before.startswith('--') and not name.startswith('-') and not Path(word).exists():
+            return f'{word} {name}'
     return ''
 
 def main(

@@ -127,7 +127,7 @@ def main(
     p.add_argument('repo', metavar='OWNER/NAME', help='repository of the Hub to write to')
     p.add_argument('--pictures', default='', metavar='FOLDER',
                    help='upload its pictures and metrics.json, as megaportrait evaluate writes them; default: '
-                        'the numbers of the training, and no pictures, since these may show people of the data')
+                        'the numbers of the training, and no pictures, since these may show its people')
     p.add_argument('--licence', default='',
                    help='licence as the Hub names it, such as apache-2.0; default: none was chosen')
     p.add_argument('--private', action='store_true', help='make a new repository that only its owner can see')
