@@ -17,7 +17,7 @@ from ..core.workers import cores
 from .tables import COLUMNS, read_index, write_index
 from .audio import write_sound
 from .motion import EXPRESSIONS, Motion, sample_drivers, sample_motion
-from .person import _ODD, Identity, sample_identity
+from .person import ODD, Identity, sample_identity
 from .scene import LANDMARKS, render
 from .truth import follow_tracks
 
@@ -52,7 +52,7 @@ def _moves(clip:str, n_frames:int, fps:float, apart:bool) -> Motion:
     return sample_drivers(random.Random(f'apart {clip}').getrandbits(60), n_frames)
 
 def _odd_share(made): # `made_from` holds a share only where it is not the usual one
-    return next((o['odd'] for o in made if isinstance(o, dict)), _ODD)
+    return next((o['odd'] for o in made if isinstance(o, dict)), ODD)
 
 def _job(a):
     "One clip, on one thread, so that the pixels do not depend on how many work"
@@ -83,12 +83,12 @@ def make_clips(
     workers:int = 0, # processes; 0: this one
     tracks:int = 0, # points that tracks.npy follows; 0: none
     apart:bool = False, # every frame on its own, with strong expressions, instead of a motion in time
-    odd:float = _ODD, # share of people with odd surfaces, as of `sample_identity`
+    odd:float = ODD, # share of people with odd surfaces, as of `sample_identity`
     progress:bool = True, # show a bar
 ) -> Path: # `root`
     "Write a set of clips, or what is missing of it; the same numbers give the same bytes, whatever `workers` is"
     root, jobs, rows = Path(root), [], []
-    other = [dict(odd=odd)]*(odd != _ODD)
+    other = [dict(odd=odd)]*(odd != ODD)
     kind = ['people'] + [tracks]*bool(tracks or apart or other) + ['apart']*apart + other
     make_folder(root/split)
     with claimed(root):
@@ -142,7 +142,7 @@ def make_people(
     held:int = 24, # people in split eval
     moving:int = 0, # further people to learn from, whose 10 frames follow each other
     workers:int = 2, # processes
-    odd:float = _ODD, # share of people with odd surfaces, as of `sample_identity`
+    odd:float = ODD, # share of people with odd surfaces, as of `sample_identity`
 ) -> Path: # `root`
     "Make a set of people in which every frame has its own expression, with tracks of every point"
     both = dict(n_frames=10, size=size, workers=workers, tracks=512, odd=odd)

@@ -19,6 +19,7 @@ class OnnxAvatar:
     def __init__(self,
         path:str|Path, # .onnx
         threads:int = 0, # of the CPU; 0: all
+        level:str = 'ENABLE_ALL', # of onnxruntime's optimisation of the graph, after ORT_
     ):
         try: import onnxruntime as ort
         except ImportError as e:
@@ -27,6 +28,7 @@ class OnnxAvatar:
             raise FileNotFoundError(f'there is no file {path}; write one with megaportrait export')
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
+        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, f'ORT_{level}')
         try: self.session = ort.InferenceSession(path, options, providers=['CPUExecutionProvider'])
         except Exception as e:
             raise ValueError(f'{path} is not an ONNX file that onnxruntime can read ({type(e).__name__}); '
