@@ -16,11 +16,10 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather, reduce
-from safetensors.torch import load_file
 from torch import nn
 from ..core.config import from_dict, to_dict, TrainCfg
 from ..core.files import atomic_write, pick_device, seed_everything
-from ..core.shipped import model_folder
+from ..core.shipped import model_folder, read_weights
 from .optim import optimiser
 
 # %% ../../nbs/train/01_state.ipynb #ba5d647b
@@ -109,7 +108,7 @@ def _weights_at(
     file = path if (path := Path(path)).is_file() else path/'last.pt'
     if file.is_file(): return file, torch.load(file, map_location='cpu', weights_only=True)['nets']
     file = model_folder(path)/'model.safetensors'
-    return file, {f'model.{k}': v for k, v in load_file(file).items()}
+    return file, {f'model.{k}': v for k, v in read_weights(file).items()}
 
 def start_from(
     path:str|Path, # a checkpoint, a run folder with one, or a model: its folder, or the name of shipped weights

@@ -9,9 +9,9 @@ __all__ = ['push', 'main']
 import argparse, shutil, tempfile
 from pathlib import Path
 import yaml
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from ..core.files import atomic_write, load_json, make_folder, markdown_table
-from ..core.shipped import halved, model_folder, on_hub, read_settings
+from ..core.shipped import halved, model_folder, on_hub, read_settings, read_weights
 from ..train.run import load
 
 # %% ../../nbs/use/22_hub.ipynb #99f35af2
@@ -67,7 +67,7 @@ def _copy_model(source, folder):
         make_folder((folder/p).parent)
         if p.endswith('.json'): shutil.copy(source/p, folder/p)
         else:
-            weights = halved(load_file(source/p))
+            weights = halved(read_weights(source/p))
             save_file(weights, folder/p)
             n += sum(v.numel() for v in weights.values())*('/' not in p)
     return n
