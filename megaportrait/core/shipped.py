@@ -185,21 +185,23 @@ def read_weights(
     try:
         with safe_open(path, 'pt') as f: told = f.metadata() or {}
         own = load_file(path)
-    except SafetensorError as e: raise ValueError(f'{path} is cut short or damaged ({e}); copy it again') from e
+    except SafetensorError as e:
+        raise ValueError(f'{path} is cut short or damaged ({e}); copy it again') from e
     if 'on' not in told: return own
     base = model_folder(told['on'])/'model.safetensors'
     if _digest(base) != told['digest']:
         raise ValueError(f"{path} stands on {told['on']}, whose weights are others now; take both files from the same "
-                         f"version, or train it again")
+                         "version, or train it again")
     return read_weights(base) | own
 
 # %% ../../nbs/core/08_shipped.ipynb #61dc1577
 def _load_weights(
     model:nn.Module, # changed in place
-    path:str|Path, # model.safetensors
+    path:Path, # model.safetensors
 ):
     "Fill `model` from a file that holds exactly its tensors"
-    weights, want = read_weights(Path(path)), {k: v for k, v in model.state_dict().items() if not k.startswith('pose_net.')}
+    weights = read_weights(path)
+    want = {k: v for k, v in model.state_dict().items() if not k.startswith('pose_net.')}
     shape = lambda d, k: 'absent' if k not in d else 'x'.join(map(str, d[k].shape)) or 'a number'
     wrong = [k for k in sorted({*weights, *want}) if shape(weights, k) != shape(want, k)]
     if wrong:
