@@ -14,6 +14,7 @@ sys.path[:0] = [str(ROOT), str(ROOT/"site")]
 GIVES = {  # of chapters without a module
     "11_scale": "memory, arithmetic and hours of the larger presets, and their commands",
     "12_symbols": "the symbols of the paper, with their shapes",
+    "10_symbols": "the symbols of the four papers, with their shapes",
     "13_compact": "what `compact-base` reaches on people and photographs, and how it was made",
     "08_mp128": "what `mp128` and `mp256` reach, beside `carrier`",
     "21_bad_input": "what is said of files that cannot be used",
