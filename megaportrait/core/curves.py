@@ -9,7 +9,6 @@ __all__ = ['read_log', 'show_curves']
 import json, math
 from pathlib import Path
 import numpy as np
-from matplotlib.figure import Figure
 
 # %% ../../nbs/core/05_curves.ipynb #33576094
 def read_log(
@@ -48,8 +47,9 @@ def show_curves(
     smooth:int|None = None, # values in the running mean, a thirtieth of them by default
     log_y:bool = False, # logarithmic axis
     width:float = 2.6, # inches per panel
-) -> Figure:
+): # a figure of matplotlib
     "Plot the curves of a run: values faint, their running mean strong"
+    from matplotlib.figure import Figure # here, since commands that show no curves import this module, too
     lines = log if isinstance(log, list) else read_log(log)
     have = list(dict.fromkeys(k for o in lines for k, v in o.items() if isinstance(v, (int, float)) and k != "step"))
     panels = [(k,) if isinstance(k, str) else tuple(k) for k in (have if keys is None else keys)]

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from matplotlib.figure import Figure
 from torch import Tensor
 from .files import atomic_write
 from .writer import video_writer
@@ -51,9 +50,14 @@ def _rows(x) -> list:
     return [x] if x and all(isinstance(o, (Tensor, np.ndarray)) and o.ndim < 4 for o in x) else [list(o) for o in x]
 
 # %% ../../nbs/core/04_viz.ipynb #623d0a52
+def _figure(width, height):
+    "A figure of so many inches"
+    from matplotlib.figure import Figure # here, since commands that show nothing import this module, too
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
 def _panels(n_rows, n_cols, width, height, **kw):
     "A figure of `n_rows` x `n_cols` bare axes, each `width` x `height` inches"
-    fig = Figure(figsize=(n_cols*width, n_rows*height), dpi=100, layout="constrained")
+    fig = _figure(n_cols*width, n_rows*height)
     fig.get_layout_engine().set(w_pad=.02, h_pad=.02, wspace=0, hspace=0)
     axes = fig.subplots(n_rows, n_cols, squeeze=False, **kw)
     for ax in axes.flat:
@@ -67,7 +71,7 @@ def show_images(
     titles:list|None = None, # over the columns
     labels:list|None = None, # beside the rows
     scale:float = 1.6, # inches per column
-) -> Figure:
+): # a figure of matplotlib
     "Show images as a table: columns named above, rows named at the left"
     rows = [[to_uint8(o) for o in r] for r in _rows(rows)]
     h, w = rows[0][0].shape[:2]
@@ -120,7 +124,7 @@ def show_slices(
     basis:_Palette|None = None, # colours for more than three channels
     labels:list|None = None, # beside the rows
     scale:float = 1.2, # inches per slice
-) -> Figure:
+): # a figure of matplotlib
     "Show a volume as slices in depth, front to back, on one scale"
     v = v.detach().float().cpu()
     if v.ndim == 4: v = v[None]
@@ -160,7 +164,7 @@ def show_checker(
     n:int = 6, # slices shown of a volume, evenly spaced in depth
     cells:int = 8, # squares along an edge
     scale:float = 1.6, # inches per slice
-) -> Figure:
+): # a figure of matplotlib
     "Show a grid as the checkerboard that it bends"
     g = grid.detach().float().cpu()
     if g.ndim in (4, 5) and len(g) == 1 and (g.ndim == 5 or g.shape[-1] == 2): g = g[0]
@@ -178,7 +182,7 @@ def show_quiver(
     z:int|None = None, # index of the slice, the middle one by default
     arrows:int = 20, # along the longer side, at most
     size:float = 3.6, # inches of the longer side
-) -> Figure:
+): # a figure of matplotlib
     "Show a slice of a flow as arrows from each voxel to where it looks; the colour is the offset in depth"
     f = flow.detach().float().cpu()
     if f.ndim == 5 and len(f) == 1: f = f[0]
@@ -189,7 +193,7 @@ def show_quiver(
     step = math.ceil(max(H, W)/arrows)
     y, x = ((torch.arange(n)*2+1)/n-1 for n in (H, W))
     f, y, x = f[step//2::step, step//2::step], y[step//2::step], x[step//2::step]
-    fig = Figure(figsize=(size*W/max(H, W)+.8*(k == 3), size*H/max(H, W)), dpi=100, layout="constrained")
+    fig = _figure(size*W/max(H, W)+.8*(k == 3), size*H/max(H, W))
     ax = fig.subplots()
     depth = f[..., 2].numpy() if k == 3 else np.zeros(f.shape[:2])
     top = max(float(np.abs(depth).max()), 1e-6)

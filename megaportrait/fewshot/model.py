@@ -49,7 +49,7 @@ class FewShot(nn.Module):
 
     def drive(self,
         avatar:Tensor, # (1, R) psi
-        x_d:Tensor, # (B, 3, S, S) not looked at
+        x_d:Tensor|None, # not looked at
         pose_d:Tensor, # (B, 4, 4) likewise
         marks_d:Tensor, # (B, 478, 3) crop coordinates
     ) -> Tensor: # (B, 3, S, S) in [0, 1]

@@ -9,7 +9,6 @@ __all__ = ['small', 'double', 'spectrum', 'high_power', 'detail', 'power_loss', 
 import math
 import torch
 import torch.nn.functional as F
-from matplotlib.figure import Figure
 from torch import Tensor
 
 # %% ../../nbs/losses/04_detail.ipynb #b4503e59
@@ -76,8 +75,9 @@ def power_loss(
 # %% ../../nbs/losses/04_detail.ipynb #2ba26c46
 def show_spectra(
     **x, # name for the legend = (B, 3, S, S), all of one size
-) -> Figure:
+): # a figure of matplotlib
     "Plot the mean power by frequency"
+    from matplotlib.figure import Figure # here, since animating needs this module and no charts
     fig = Figure(figsize=(5, 2.6), dpi=100, layout='constrained')
     ax = fig.subplots()
     for name, v in x.items(): ax.loglog(range(1, v.shape[-1]//2), spectrum(v).mean(0)[1:], label=name)

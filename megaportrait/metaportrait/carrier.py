@@ -80,7 +80,7 @@ class Carrier(nn.Module):
 
     def drive(self,
         avatar:Portrait, # of one source for all frames, or of one for each
-        x_d:Tensor, # (B, 3, S, S) the driver's crops; looked at only where there are no landmarks
+        x_d:Tensor|None, # (B, 3, S, S) the driver's crops; looked at only where there are no landmarks
         pose_d:Tensor, # (B, 4, 4) as the head shall be
         marks_d:Tensor|None = None, # (B, 478, 3) of `follow`, or a driver's own who is the same person
     ) -> Tensor: # (B, 3, S, S) in [0, 1]

@@ -72,9 +72,8 @@ def _follow_landmarks(puppet, driver, reference, steady, bs):
     poses = to(steady_pose(driver.pose, float(driver.fps)) if steady else driver.pose)
     if reference is not None: poses = relative_pose(to(puppet.source.pose), poses, poses[reference:reference + 1])
     marks = puppet.model.follow(puppet.avatar, to(driver.landmarks), poses, reference)
-    for i, xs in _batches(driver.crops(), bs):
-        part = slice(i, i + len(xs))
-        yield from to_pictures(puppet.model.drive(puppet.avatar, to(to_tensor(xs)), poses[part], marks[part]))
+    for pose, mark in zip(poses.split(bs), marks.split(bs)):
+        yield from to_pictures(puppet.model.drive(puppet.avatar, None, pose, mark))
 
 def _bridged(model, driver, seen):
     "z of the frames without a face, between those of the frames around them that have one: number to (Z,)"

@@ -38,7 +38,7 @@ class Animator(Protocol):
 def wants_landmarks(
     model:Animator,
 ) -> bool:
-    "Tell whether it takes landmarks: `avatar(x, pose, marks)`, `follow(...)`, `drive(a, x, pose, marks)`"
+    "Tell whether it is driven by landmarks: `avatar(x, pose, marks)`, `follow(...)`, `drive(a, None, pose, marks)`"
     return getattr(model, 'needs_landmarks', False)
 
 def carries(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import islice
 from pathlib import Path
 import numpy as np
@@ -220,11 +220,11 @@ def _clip_driver(path, size, start, end, landmarks):
                          end, marks)
 
 def _person_driver(name, size, start, end, n=24, fps=8):
-    "A synthetic person who talks and looks around"
+    "A synthetic person who talks and looks around; pictures are drawn when one is asked for"
     _kept(f'person {name}', n, fps, start, end) # refused before anything is drawn
-    o = render(sample_identity(name), sample_motion(name, n, fps), size)
-    return _known_driver(f'person {name}', to_pictures(o.image).__getitem__, o.pose, Fraction(fps), start, end,
-                         o.landmarks)
+    who, motion = sample_identity(name), sample_motion(name, n, fps)
+    o, drawn = render(who, motion, 8), cache(lambda: to_pictures(render(who, motion, size).image))
+    return _known_driver(f'person {name}', lambda t: drawn()[t], o.pose, Fraction(fps), start, end, o.landmarks)
 
 def open_driver(
     what:str|Path,          # a video, a clip folder, or 'person NAME'
