@@ -59,9 +59,9 @@ class Double(nn.Module):
     "Twice the size, by repetition and a convolution"
     def __init__(self, c:int):
         super().__init__()
-        self.conv = conv(2, c, c)
+        self.conv = conv(2, c, c, double=True)
     def forward(self, x:Tensor) -> Tensor: # (B, C, H, W) to (B, C, 2H, 2W)
-        return self.conv(F.interpolate(x, scale_factor=2.))
+        return self.conv(x)
 
 def _end(c, out, groups): return [norm(c, groups), nn.SiLU(), conv(2, c, out)]
 

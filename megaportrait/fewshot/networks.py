@@ -70,13 +70,13 @@ class _Up(nn.Module):
     "Residual block with adaptive norms, to twice the size"
     def __init__(self, a, b, sn):
         super().__init__()
-        self.conv1, self.conv2, self.skip = conv(2, a, b, sn=sn), conv(2, b, b, sn=sn), conv(2, a, b, 1, sn=sn)
+        self.conv1, self.conv2 = conv(2, a, b, sn=sn, double=True), conv(2, b, b, sn=sn)
+        self.skip = conv(2, a, b, 1, sn=sn)
         self.told = 2*a, 2*b
 
     def forward(self, x:Tensor, first:Tensor, second:Tensor) -> Tensor:
-        def twice(t): return F.interpolate(t, scale_factor=2.)
-        h = self.conv1(twice(F.relu(_adain(x, first))))
-        return self.conv2(F.relu(_adain(h, second))) + twice(self.skip(x))
+        h = self.conv1(F.relu(_adain(x, first)))
+        return self.conv2(F.relu(_adain(h, second))) + F.interpolate(self.skip(x), scale_factor=2.)
 
 # %% ../../nbs/fewshot/02_networks.ipynb #178470ad
 class Embedder(nn.Module):

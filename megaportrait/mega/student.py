@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from ..core.config import derive
-from ..nets.layers import conv, resample
+from ..nets.layers import conv, fold, resample
 from ..nets.resnet import resnet
 from .base import BaseModel
 from .config import BaseCfg, PictureCfg, presets
@@ -94,7 +94,7 @@ class _StudentBlock(nn.Module):
     def __init__(self, c_in, c_out, n, size, side, up, groups):
         super().__init__()
         self.up = (2, 2) if up else (1, 1)
-        self.conv1, self.spade1 = conv(2, c_in, c_out, bias=False), SPADE(n, c_out, size, side, groups)
+        self.conv1, self.spade1 = conv(2, c_in, c_out, bias=False, double=up), SPADE(n, c_out, size, side, groups)
         self.conv2, self.spade2 = conv(2, c_out, c_out, bias=False), SPADE(n, c_out, size, side, groups)
         self.skip = conv(2, c_in, c_out, 1, bias=False) if c_in != c_out else nn.Identity()
 
@@ -102,9 +102,8 @@ class _StudentBlock(nn.Module):
         x:Tensor, # (B, C_in, H, W)
         i:Tensor, # (B,) avatars
     ) -> Tensor: # (B, C_out, size, size)
-        x = resample(x, self.up)
         h = F.relu(self.spade1(self.conv1(x), i), inplace=True)
-        return F.relu(self.skip(x) + self.spade2(self.conv2(h), i), inplace=True)
+        return F.relu(resample(self.skip(x), self.up) + self.spade2(self.conv2(h), i), inplace=True)
 
 # %% ../../nbs/mega/09_student.ipynb #d8932753
 class Student(nn.Module):
@@ -169,7 +168,7 @@ class Student(nn.Module):
         new._modules = dict(self._modules)
         new.blocks = nn.ModuleList(_fixed(b, i) for b in self.blocks)
         new.names = (name,)
-        return copy.deepcopy(new).eval().requires_grad_(False)
+        return fold(new)
 
 def _fixed(block, i):
     new = copy.copy(block)

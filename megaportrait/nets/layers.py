@@ -31,6 +31,7 @@ class _Reweighted:
     "Mixin for a layer that computes with `effective_weight()` in place of its `weight`"
     plain, extra = None, () # the class that it folds to, and the state that is then dropped
 
+    def effective_weight(self): return self.weight
     def forward(self, x): return self._conv_forward(x, self.effective_weight(), self.bias)
 
     @torch.no_grad()
@@ -39,7 +40,7 @@ class _Reweighted:
         w, layer = self.effective_weight(), copy.deepcopy(self)
         for name in self.extra: delattr(layer, name)
         layer.__class__ = self.plain
-        layer.weight.copy_(w)
+        layer.weight = nn.Parameter(w)
         return layer
 
 # %% ../../nbs/nets/00_layers.ipynb #6cf46cc3
@@ -97,6 +98,29 @@ def power_iteration(
     for m in model.modules():
         if isinstance(m, _SN) and m.weight.requires_grad: m.iterate(n)
 
+# %% ../../nbs/nets/00_layers.ipynb #adad63d4
+def _quartered(
+    w:Tensor, # (C_out, C_in, 3, 3) weights behind a doubling
+) -> Tensor: # (4 C_out, C_in, 2, 2) of the four outputs between four pixels of the small picture
+    "Add the taps that fall on one pixel"
+    k = 4*F.avg_pool2d(F.pad(w, (1, 1, 1, 1)), 2, 1) # (..., 4, 4): w_0, w_0 + w_1, w_1 + w_2, w_2 each way
+    return k.unflatten(3, (2, 2)).unflatten(2, (2, 2)).flip(3, 5).permute(0, 3, 5, 1, 2, 4).flatten(0, 2)
+
+class _Quartered(nn.Conv2d):
+    "What a doubling convolution folds to"
+    def _conv_forward(self, x, w, b):
+        y = F.pixel_shuffle(F.conv2d(x, w, padding=1), 2)[..., 1:-1, 1:-1]
+        return y if b is None else y + b.to(y).view(-1, 1, 1)
+
+class _Doubling(_Reweighted):
+    "Mixin for a 3x3 convolution of the doubled picture"
+    plain, _conv_forward = _Quartered, _Quartered._conv_forward
+    def effective_weight(self): return _quartered(super().effective_weight())
+
+class _DoublingConv2d(_Doubling, nn.Conv2d): pass
+class _WSDoublingConv2d(_Doubling, WSConv2d): pass
+class _SNDoublingConv2d(_Doubling, _SNConv2d): pass
+
 # %% ../../nbs/nets/00_layers.ipynb #ec1bdd97
 def fold(
     model:nn.Module, # stays as it is
@@ -111,6 +135,7 @@ def fold(
 
 # %% ../../nbs/nets/00_layers.ipynb #47c1941e
 _convs = {2: (nn.Conv2d, WSConv2d, _SNConv2d), 3: (nn.Conv3d, WSConv3d, _SNConv3d)}
+_doubling = _DoublingConv2d, _WSDoublingConv2d, _SNDoublingConv2d
 
 def conv(
     dim:int, # 2 or 3
@@ -123,11 +148,13 @@ def conv(
     bias:bool = True, # with one, zero at the start
     stride:int = 1, # pixels or voxels
     gain:float|None = None, # start of a learned factor, with `sn`
+    double:bool = False, # whether the picture is doubled first, by nearest neighbours
 ) -> nn.Module:
-    "Make a convolution that keeps the size at stride 1"
+    "Make a convolution that keeps the size at stride 1, or doubles it"
     if ws and sn: raise ValueError('a convolution takes standardised weights or spectral norm, not both: drop ws or sn')
     if gain is not None and not sn: raise ValueError('gain belongs to a convolution with spectral norm: pass sn=True')
-    cls = _convs[dim][1 if ws else 2 if sn else 0]
+    if double and (dim, k, stride) != (2, 3, 1): raise ValueError('double belongs to 3x3 convolutions of stride 1')
+    cls = (_doubling if double else _convs[dim])[1 if ws else 2 if sn else 0]
     m = cls(c_in, c_out, k, stride=stride, padding=k//2, bias=bias, **(dict(gain=gain) if sn else {}))
     nn.init.kaiming_normal_(m.weight, nonlinearity='relu')
     if bias: nn.init.zeros_(m.bias)
@@ -203,8 +230,8 @@ class ResBlock(nn.Module):
     ):
         super().__init__()
         n = partial(norm, groups=groups) if emb is None else lambda c: _AdaGN(math.gcd(c, groups), c, emb, emb_size)
-        self.adaptive, self.factors = emb is not None, factors
-        self.norm1, self.conv1 = n(c_in), conv(dim, c_in, c_out, ws=True, bias=False)
+        self.adaptive, self.factors, self.doubles = emb is not None, factors, dim == 2 and factors == (2, 2)
+        self.norm1, self.conv1 = n(c_in), conv(dim, c_in, c_out, ws=True, bias=False, double=self.doubles)
         self.norm2, self.conv2 = n(c_out), conv(dim, c_out, c_out, ws=True, bias=False)
         self.gain = nn.Parameter(torch.tensor(.1))
         k = 3 if skip3x3 else 1 if c_in != c_out else 0
@@ -217,7 +244,8 @@ class ResBlock(nn.Module):
         e = (e,) if self.adaptive else ()
         size = partial(resample, factors=self.factors) if self.factors else lambda t: t
         first, last = (size, lambda t: t) if self.factors and min(self.factors) >= 1 else (lambda t: t, size)
-        h = self.conv1(first(F.relu(self.norm1(x, *e), inplace=True)))
+        h = F.relu(self.norm1(x, *e), inplace=True)
+        h = self.conv1(h if self.doubles else first(h))
         h = self.conv2(F.relu(self.norm2(h, *e), inplace=True))
         return last(first(self.skip(x)) + self.gain*h)
 

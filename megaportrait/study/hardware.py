@@ -84,6 +84,7 @@ def cpu_ways(
     big = torch.randn(PRODUCT, PRODUCT)
     ways = dict(eager=lambda: _eager(net, inputs))
     if compiled: ways['compiled'] = lambda: _compiled(net, inputs)
+    ways['bf16'] = lambda: _eager(in_half(copy.deepcopy(net), torch.bfloat16), inputs)
     whole, small = (Path(folder)/f'{k}.onnx' for k in ('net', 'int8'))
     if hasattr(net, 'example'): ways['onnx'] = lambda: _onnx(save_path(net, whole), inputs, threads)
     if isinstance(net, StudentPath):  # after the way above, whose file it makes smaller
