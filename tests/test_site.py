@@ -7,10 +7,12 @@ from urllib.parse import unquote, urldefrag
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from lab import chromium, needs
 
 ROOT = Path(__file__).resolve().parents[1]
+
 ELSEWHERE = ("http:", "https:", "data:", "mailto:", "javascript:")
 
 
@@ -63,6 +65,19 @@ def test_every_chapter_opens_in_colab_where_its_first_cell_installs_it(site):
         first, *rest = copy.cells
         assert "git clone" in first.source and "%pip install" in first.source and f"%cd megaportrait/nbs{'/' + at.parent.name if at.parent.name else ''}" in first.source
         assert rest == own.cells, at
+
+
+def test_colabs_first_cell_installs_and_its_chapter_runs(site, tmp_path):
+    "In an empty folder; the repository is this one, and what the package needs is there already"
+    nb = nbformat.read(site/"colab/core/05_curves.ipynb", as_version=4)
+    nb.cells.append(nbformat.v4.new_code_cell("import megaportrait; print(megaportrait.__file__)"))
+    git = dict(GIT_CONFIG_COUNT="1", GIT_CONFIG_KEY_0=f"url.file://{ROOT}.insteadOf", GIT_CONFIG_VALUE_0=re.search(r"git clone .*?(https:\S+)", nb.cells[0].source)[1])
+    pip = dict(PIP_TARGET=str(tmp_path/"installed"), PIP_NO_DEPS="1", PIP_NO_INDEX="1", PIP_NO_BUILD_ISOLATION="0") # which means: none
+    (tmp_path/"installed").mkdir() # before the kernel starts, which looks once
+    client = NotebookClient(nb, timeout=300, resources=dict(metadata=dict(path=str(tmp_path))))
+    with client.setup_kernel(env=os.environ | git | pip | dict(PYTHONPATH=str(tmp_path/"installed"))):
+        for i, cell in enumerate(nb.cells): client.execute_cell(cell, i)
+    assert nb.cells[-1].outputs[0].text.strip() == str(tmp_path/"installed/megaportrait/__init__.py")
 
 
 def test_a_chapter_says_what_it_needs_and_gives(site):
