@@ -27,7 +27,7 @@ from .temporal import (
     load_temporal, on_enhancer, temporal_presets, TemporalCfg, TemporalEnhanced, window)
 from ..train.run import check_run, Registered, train_stage
 from ..train.stage import autocast, Losses, Stage
-from ..train.state import State
+from ..train.state import processes, State
 
 # %% ../../nbs/mega/08c_temporal_stage.ipynb #6d73aeda
 @torch.no_grad()
@@ -202,7 +202,8 @@ def train_temporal(
     hr = load_temporal(run, device or 'cpu') if on else _enhancer(base, cfg.size, device)
     cfg = on_enhancer(cfg, hr.cfg)
     check_run(cfg, run, _weights(cfg), device=device, resume=resume)
-    unseen = find_videos(data, 2*cfg.size, max(1, pairs//_LONG), True) if pairs else None
+    measures = pairs and processes(device)[1] == 0 # one process measures
+    unseen = find_videos(data, 2*cfg.size, max(1, pairs//_LONG), True) if measures else None
     seen = find_videos(data, 2*cfg.size, videos)
     return train_stage(TemporalStage(hr, unseen), cfg, seen, run, pairs=pairs, clock=clock, resume=resume, **go)
 
