@@ -29,7 +29,7 @@ def videos(tmp_path_factory):
 def start(videos, out, tmp, workers, *more):
     (tmp/"site").mkdir(exist_ok=True)
     (tmp/"site/sitecustomize.py").write_text(CRASH)
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp/"site"), *filter(None, [os.environ.get("PYTHONPATH")])]), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp/"site"), *filter(None, [os.environ.get("PYTHONPATH")])]), "OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "240"} # a busy machine takes longer
     cmd = [sys.executable, "-c", "from megaportrait.__main__ import main; main()", "prepare", videos, out, "--size", "64", "--workers", workers, *more]
     return subprocess.Popen(list(map(str, cmd)), env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
