@@ -92,13 +92,15 @@ def card(
 ) -> str: # markdown
     "Write the page that accompanies a file"
     n = sum(p.numel() for p in net.parameters())
-    met = lambda k, bar, smaller: all(k in m and (m[k] <= bar if smaller else m[k] >= bar) for m in metrics)
-    missed = [k for k, bar in bars.items() if not met(k, *bar)]
+    met = lambda k, bar, smaller: all(m[k] <= bar if smaller else m[k] >= bar for m in metrics)
+    unknown = [k for k in bars if any(k not in m for m in metrics)]
+    missed = [k for k, bar in bars.items() if k not in unknown and not met(k, *bar)]
     show = lambda v: f'{v:.4g}' if isinstance(v, float) else str(v)
     asked = lambda k: '' if k not in bars else ('at most ' if bars[k][1] else 'at least ') + show(bars[k][0])
     rows = [[k, *(show(m.get(k, '')) for m in metrics), asked(k)] for k, v in metrics[0].items() if k != 'seed'
             and not isinstance(v, (dict, list))]
-    note = f"**Bars not met: {', '.join(missed)}.**\n\n" if missed else ''
+    said = {'Bars not met': missed, 'Not measured': unknown}
+    note = ''.join(f"**{k}: {', '.join(v)}.**\n\n" for k, v in said.items() if v)
     return (f'# {kind}\n\n{note}{n/1e6:.2f} million weights, half precision. Made by\n\n```\n{command}\n```\n\n## '
             f'Learned from\n\n{data}\n\n## Measured\n\n'
             + markdown_table(['', *(f"seed {m['seed']}" for m in metrics), 'bar'], rows)
