@@ -257,7 +257,7 @@ def main(
     try:
         make_splits(a.out, a.people, a.frames, a.size, a.seed, a.workers, str(pick_device(a.device)))
     except (ValueError, OSError) as e:
-        print(f'{type(e).__name__}: {e}', file=sys.stderr)
+        print(e, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print('stopped; the same command goes on', file=sys.stderr)

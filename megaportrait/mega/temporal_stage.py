@@ -140,8 +140,8 @@ def _measure_videos(
         rows.setdefault('flicker_truth', []).append(true)
         for name, o in {'': mixed, '_frames': v['y'], '_bicubic': double(v['x'], 'bicubic')}.items():
             level = flicker(o, video.grid, video.mask).mean().item()
-            told = dict(flicker=level, excess=abs(level - true), percept=percept(o, v['truth'])['vgg'].item(),
-                        psnr=psnr(o, v['truth']).mean().item(),
+            told = dict(flicker=level, excess=abs(level - true), beyond=max(level - true, 0.),
+                        percept=percept(o, v['truth'])['vgg'].item(), psnr=psnr(o, v['truth']).mean().item(),
                         power=(high_power(o).mean()/high_power(v['truth']).mean()).item())
             for k, q in told.items(): rows.setdefault(f'{k}{name}', []).append(q)
     return dict(videos=len(videos), percept_net=percept.note) | {k: float(np.mean(q)) for k, q in rows.items()}
