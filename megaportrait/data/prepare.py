@@ -208,7 +208,8 @@ def prepare(
     cfg, out = PrepareCfg(**limits), Path(out)
     workers = os.cpu_count() if workers is None else workers
     if workers < 0 or not 0 <= eval_fraction <= 1:
-        raise ValueError(f'workers={workers}, eval_fraction={eval_fraction}: give 0 or more processes, and 0 to 1')
+        bad = f'eval_fraction={eval_fraction}: give a share from 0 to 1'
+        raise ValueError(f'workers={workers}: give 0 or more processes' if workers < 0 else bad)
     takes = [t for t in find_footage(videos, identity, table, photos) if not _inside(t.path, out)]
     if not takes: raise ValueError(f'{videos} holds no files; give a folder of videos, or a video')
     takes = assign_splits(takes, eval_fraction, split)
@@ -257,7 +258,7 @@ def main(argv:list|None=None) -> int:
                                             'landmarks, poses.',
                                 epilog='Start it again to continue. What is left out, and why, is printed and kept in '
                                        'OUT/dropped.jsonl; --retry looks again.\n\n'
-                                       'example: megaportrait prepare recordings sets/mine --size 256 --eval-fraction '
+                                       'Example: megaportrait prepare recordings sets/mine --size 256 --eval-fraction '
                                        '0.1')
     p.add_argument('videos', metavar='VIDEOS', help='a video, a folder of videos or of folders of frames, train|test '
                                                     'folders, or CelebV-HQ with its json')

@@ -56,13 +56,15 @@ class Resting:
     open:Tensor  # (2,) and open
 
 _LIPS, _LIDS = .02, .5 # the largest gap of lips that can mean shut, 16 cm; of eyelids as a part of the open one
+_OPEN = .14 # the smallest gap of eyelids that can mean open, in widths of the eye
 
 def resting(
     shape:Tensor, # (T, 478, 3) of `head_shape`
 ) -> Resting:
     "Estimate a face at rest from all its frames"
     eyes = torch.stack([_gaps(shape, r).mean(1) for r in EYE_RINGS], 1)
-    wide = eyes.quantile(.7, 0).clamp_min(1e-3)
+    widths = torch.stack([(shape[:, r[0]] - shape[:, r[8]]).norm(dim=1).median() for r in EYE_RINGS])
+    wide = eyes.quantile(.7, 0).maximum(_OPEN*widths)
     low = eyes.quantile(.02, 0)
     shut = torch.where(low < _LIDS*wide, low, .25*wide)
     return Resting(shape.median(0).values, _gaps(shape, MOUTH_RING).quantile(.05, 0).clamp_max(_LIPS), shut, wide)

@@ -133,7 +133,7 @@ def live(
     if onnx and (model or str(source)):
         raise ValueError('give a source (and optionally a model), or an exported avatar with --onnx, not both')
     if not onnx and not str(source).strip():
-        raise ValueError('there is no portrait; give a photo, or person NAME for a synthetic one, or onnx')
+        raise ValueError('there is no portrait; give a photo, person NAME for a synthetic one, or --onnx FILE')
     if size < 0 or not 0 <= smooth < math.inf:
         raise ValueError(f'size={size}, smooth={smooth}: give pixels and frames, 0 or more')
     if out: out = check_out(out, *(o for o in (source, camera, onnx) if isinstance(o, (str, Path)) and str(o)))

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from ..core import pose as P
-from ..core.photos import is_video, MediaWarning, n_pictures, open_picture, read_photo, Unreadable
+from ..core.photos import is_image, is_video, MediaWarning, n_pictures, open_picture, read_photo, Unreadable
 from ..core.video import read_video, Video
 from ..data.clips import ClipSet
 from ..data.crops import crop, crop_boxes, crop_frames, crop_track, smooth_poses
@@ -240,6 +240,7 @@ def open_driver(
     "Track a driver from start to end"
     if name := _one_face(what, face): return _person_driver(name, size, start, end)
     if Path(what).is_dir(): return _clip_driver(what, size, start, end, landmarks)
+    if is_image(what): raise Unreadable(f'{what}: is a picture; a driver is a video, a clip folder, or person NAME')
     v, t = read_video(what, start, end), tracker()
     t.face, t.masks = face, False
     times = []

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from ..core.files import claimed, pick_device
 from ..core.writer import write_video
-from ..data.audio import read_sound, write_sound
+from ..data.audio import RATE, read_sound, write_sound
 from ..data.body import Body
 from ..data.person import Identity
 from ..data.speech import speak
@@ -88,10 +88,17 @@ class _Heard:
 # %% ../../nbs/use/21_talk.ipynb #4707b3ca
 _NOTE = 'Synthetic video: made with megaportrait from one photograph and a sound. The person shown did not say this.'
 
+_SHORTEST = .3 # seconds of sound
+
+def _long_enough(sound, name):
+    "Return the sound unless it is too short to say anything"
+    if (seconds := len(sound)/RATE) >= _SHORTEST: return sound
+    raise ValueError(f'{name}: {seconds:.2f} s of sound; give at least {_SHORTEST} s')
+
 def _sound_of(speech, text, voice, folder):
     "Return the sound, and the file that it is in"
-    if bool(text) == bool(speech): raise ValueError('give either a recording or a text')
-    if not text: return read_sound(speech), Path(speech)
+    if bool(text) == bool(speech): raise ValueError('give either a recording, or a text with --text')
+    if not text: return _long_enough(read_sound(speech), speech), Path(speech)
     said = speak(text, voice).sound
     write_sound(folder/'speech.wav', said)
     return said, folder/'speech.wav'
