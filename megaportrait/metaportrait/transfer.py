@@ -117,6 +117,15 @@ def _look(shape, ring, iris):
     a, b = shape[:, ring[0]], shape[:, ring[8]]
     return (shape[:, iris[0]] - (a + b)/2)[:, :2]/(b - a).norm(dim=1, keepdim=True)
 
+def _lids(driver, rest, reference):
+    "How far each eye (2, T) is open, as a share of its own gap; differences too small for a wink are evened out"
+    gaps = torch.stack([_gaps(driver, r).mean(1) for r in EYE_RINGS])
+    share = ((gaps - rest.shut[:, None])/(rest.open - rest.shut).clamp_min(1e-4)[:, None]).clamp(0, 1.3)
+    if reference is not None: share = (share/share[:, reference, None].clamp_min(.3)).clamp(0, 1.5)
+    both = share.mean(0)
+    wink = (((share[0] - share[1]).abs() - .3)/.3).clamp(0, 1)
+    return ((both + wink*(share - both) - .12)/.88).clamp_min(0)
+
 def _eye_width(shape, ring): return (shape[ring[0]] - shape[ring[8]]).norm()
 
 _WIDE = .06 # gap of lips, 16 cm, beyond which a single picture does not tell what they are like when they rest
@@ -150,11 +159,7 @@ def _expressions(
     swell = [(_thickness(driver, e, r)/_thickness(base[None], e, r).clamp_min(.01)).clamp(.6, 1.4)
              for e, r in zip(_pairs(MOUTH_RING), (_UPPER, _LOWER))]
     out = _set_lips(out, source, gap.where(gap > _TOUCH, torch.zeros_like(gap)), swell)
-    for k, (ring, iris) in enumerate(zip(EYE_RINGS, IRISES)):
-        span = (rest.open[k] - rest.shut[k]).clamp_min(1e-4)
-        share = ((_gaps(driver, ring).mean(1) - rest.shut[k])/span).clamp(0, 1.3)
-        if reference is not None: share = (share/share[reference].clamp_min(.3)).clamp(0, 1.5)
-        share = ((share - .12)/.88).clamp_min(0)
+    for ring, iris, share in zip(EYE_RINGS, IRISES, _lids(driver, rest, reference)):
         look = _look(driver, ring, iris)
         move = look - _look(driver[reference:reference + 1] if reference is not None else rest.shape[None], ring, iris)
         out = _set_eye(out, source, ring, iris, move*_eye_width(source, ring), share)

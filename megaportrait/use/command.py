@@ -70,7 +70,7 @@ def _split(args):
     "The name of a synthetic person that the shell has taken apart, or nothing"
     for before, word, name in zip(['', *args], args, args[1:]):
         if word == 'person' and not before.startswith('--') and not name.startswith('-') and not Path(word).exists():
-            return f'{word} {name}'
+            return f'{word} NAME' if name.startswith('person ') else f'{word} {name}'
     return ''
 
 def main(

@@ -88,7 +88,8 @@ def _outside():
     for k, e in registry.items():
         come = 'fetched when needed' if e.url else 'with an extra' if e.extra else 'by hand'
         groups['found' if find(e) else come].append(k)
-    return '; '.join(f"{title} {', '.join(names) or 'none'}" for title, names in groups.items())
+    told = '; '.join(f"{title} {', '.join(names) or 'none'}" for title, names in groups.items())
+    return f'of others, optional: {told}'
 
 def _video():
     def has(name, mode):
@@ -103,9 +104,10 @@ _EXTRAS = dict(export=('onnx', 'onnxruntime', 'onnxscript'), studio=('voila', 'i
 
 def _extras():
     lack = {k: [o for o in v if not find_spec(o)] for k, v in _EXTRAS.items()}
-    told = ', '.join(f'{k} without {", ".join(v)}' if v else k for k, v in lack.items())
-    missing = ','.join(k for k, v in lack.items() if v)
-    return f"{told}; pip install -e '.[{missing}]'" if missing else told
+    there = f"installed {', '.join(k for k, v in lack.items() if not v) or 'none'}"
+    missing = {k: ', '.join(v) for k, v in lack.items() if v}
+    told = ', '.join(f'{k} ({v})' for k, v in missing.items())
+    return f"{there}; missing {told}: pip install -e '.[{','.join(missing)}]'" if missing else there
 
 def _version(package):
     try: return f'{package} {version(package)}'

@@ -122,7 +122,7 @@ def main(
     "Run `megaportrait push`"
     p = argparse.ArgumentParser(
         'megaportrait push', description='Put a model on the Hugging Face Hub, with a page that says what it is.',
-        epilog='Example: megaportrait push runs/mine OWNER/NAME --pictures runs/report --licence apache-2.0')
+        epilog='Example: megaportrait push runs/mine OWNER/NAME --pictures runs/evaluate --licence apache-2.0')
     p.add_argument('run', help='run folder, or a name of shipped weights')
     p.add_argument('repo', metavar='OWNER/NAME', help='repository of the Hub to write to')
     p.add_argument('--pictures', default='', metavar='FOLDER',
