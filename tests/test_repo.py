@@ -390,7 +390,8 @@ def test_a_shipped_model_has_the_settings_that_its_card_says(folder):
     from megaportrait.core.files import load_json
     from megaportrait.emo.config import in_phase
     from megaportrait.mega.config import BaseCfg
-    from megaportrait.mega.enhancer import on_base
+    from megaportrait.mega.enhancer import EnhancerCfg, on_base
+    from megaportrait.mega.temporal import on_enhancer
     from megaportrait.train.run import configure, registered
     path, d = folder/"train.yaml", load_json(folder/"config.json")
     made = from_dict(d, registered(d["stage"]).cfg)
@@ -399,5 +400,8 @@ def test_a_shipped_model_has_the_settings_that_its_card_says(folder):
     cfg = configure(p["preset"], p.get("steps", 0), stage=made.stage, **json.loads(p.get("settings", "{}")))
     if made.stage == "emo": cfg = in_phase(cfg, "speed")  # the last of its phases
     if "prior_points=468" in (folder/"card.md").read_text(encoding="utf-8"): cfg = replace(cfg, prior_points=468)  # when it is saved
-    assert made == (on_base(cfg, from_dict(load_json(folder.with_name("tiny-base")/"config.json"), BaseCfg)) if made.stage == "hr" else cfg)
+    beside = lambda name, kind: from_dict(load_json(folder.with_name(name)/"config.json"), kind)
+    if made.stage == "hr": cfg = on_base(cfg, beside("tiny-base", BaseCfg))
+    if made.stage == "temporal": cfg = on_enhancer(cfg, beside("tiny-hr", EnhancerCfg))
+    assert made == cfg
     assert (f"-f {path.relative_to(ROOT)}" in (folder/"card.md").read_text(encoding="utf-8")) == path.is_file()

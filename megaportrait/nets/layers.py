@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WSConv2d', 'WSConv3d', 'SNLinear', 'power_iteration', 'fold', 'conv', 'GroupNorm', 'norm', 'resample', 'ResBlock',
-           'saved_bytes', 'run_blocks', 'channels_last', 'Head']
+           'saved_bytes', 'run_blocks', 'Head']
 
 # %% ../../nbs/nets/00_layers.ipynb #a3a3a4bb
 import copy, math
@@ -30,7 +30,6 @@ def _standardise(
 class _Reweighted:
     "Mixin for a layer that computes with `effective_weight()` in place of its `weight`"
     plain, extra = None, () # the class that it folds to, and the state that is then dropped
-
     def effective_weight(self): return self.weight
     def forward(self, x): return self._conv_forward(x, self.effective_weight(), self.bias)
 
@@ -39,8 +38,7 @@ class _Reweighted:
         "Return the plain layer with the same output"
         w, layer = self.effective_weight(), copy.deepcopy(self)
         for name in self.extra: delattr(layer, name)
-        layer.__class__ = self.plain
-        layer.weight = nn.Parameter(w)
+        layer.__class__, layer.weight = self.plain, nn.Parameter(w)
         return layer
 
 # %% ../../nbs/nets/00_layers.ipynb #6cf46cc3
@@ -57,7 +55,6 @@ class WSConv3d(_Reweighted, nn.Conv3d):
 # %% ../../nbs/nets/00_layers.ipynb #1e8e609c
 class _SN(_Reweighted):
     extra = 'u', 'gain'
-
     def __init__(self, *args, gain=None, **kwargs):
         super().__init__(*args, **kwargs)
         self.register_buffer('u', F.normalize(torch.randn(len(self.weight)), dim=0))
@@ -134,8 +131,8 @@ def fold(
     return model
 
 # %% ../../nbs/nets/00_layers.ipynb #47c1941e
-_convs = {2: (nn.Conv2d, WSConv2d, _SNConv2d), 3: (nn.Conv3d, WSConv3d, _SNConv3d)}
-_doubling = _DoublingConv2d, _WSDoublingConv2d, _SNDoublingConv2d
+_convs = {2: (nn.Conv2d, WSConv2d, _SNConv2d), 3: (nn.Conv3d, WSConv3d, _SNConv3d),
+          'double': (_DoublingConv2d, _WSDoublingConv2d, _SNDoublingConv2d)}
 
 def conv(
     dim:int, # 2 or 3
@@ -154,7 +151,7 @@ def conv(
     if ws and sn: raise ValueError('a convolution takes standardised weights or spectral norm, not both: drop ws or sn')
     if gain is not None and not sn: raise ValueError('gain belongs to a convolution with spectral norm: pass sn=True')
     if double and (dim, k, stride) != (2, 3, 1): raise ValueError('double belongs to 3x3 convolutions of stride 1')
-    cls = (_doubling if double else _convs[dim])[1 if ws else 2 if sn else 0]
+    cls = _convs['double' if double else dim][1 if ws else 2 if sn else 0]
     m = cls(c_in, c_out, k, stride=stride, padding=k//2, bias=bias, **(dict(gain=gain) if sn else {}))
     nn.init.kaiming_normal_(m.weight, nonlinearity='relu')
     if bias: nn.init.zeros_(m.bias)
@@ -287,16 +284,6 @@ def run_blocks(
     checkpoint = checkpoint and torch.is_grad_enabled()
     for b in blocks: x = recompute(b, x, e, use_reentrant=False) if checkpoint else b(x, e)
     return x
-
-# %% ../../nbs/nets/00_layers.ipynb #4d3fa174
-def channels_last(
-    net:nn.Module, # changed in place
-) -> nn.Module: # the same
-    "Store the weights of 2-D and 3-D convolutions with the channels last; their outputs follow"
-    for p in net.parameters():
-        fmt = {4: torch.channels_last, 5: torch.channels_last_3d}.get(p.dim())
-        if fmt: p.data = p.data.contiguous(memory_format=fmt)
-    return net
 
 # %% ../../nbs/nets/00_layers.ipynb #f99d4226
 class Head(nn.Sequential):

@@ -17,7 +17,8 @@ from ..data.augment import step_generator
 from ..data.clips import ClipSet
 from ..data.pairs import loader, PairDataset, to_float
 from ..losses.critic import feature_matching, frozen, hinge_d, hinge_g
-from ..nets.layers import channels_last, power_iteration
+from ..nets.half import channels_last
+from ..nets.layers import power_iteration
 from .state import average_grads, share, State
 
 # %% ../../nbs/train/02_stage.ipynb #43c4d87f
