@@ -12,7 +12,6 @@ from nbclient import NotebookClient
 from lab import chromium, needs
 
 ROOT = Path(__file__).resolve().parents[1]
-
 ELSEWHERE = ("http:", "https:", "data:", "mailto:", "javascript:")
 
 

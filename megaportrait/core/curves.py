@@ -9,6 +9,7 @@ __all__ = ['read_log', 'show_curves']
 import json, math
 from pathlib import Path
 import numpy as np
+from .viz import new_figure
 
 # %% ../../nbs/core/05_curves.ipynb #33576094
 def read_log(
@@ -49,14 +50,13 @@ def show_curves(
     width:float = 2.6, # inches per panel
 ): # a figure of matplotlib
     "Plot the curves of a run: values faint, their running mean strong"
-    from matplotlib.figure import Figure # here, since commands that show no curves import this module, too
     lines = log if isinstance(log, list) else read_log(log)
     have = list(dict.fromkeys(k for o in lines for k, v in o.items() if isinstance(v, (int, float)) and k != "step"))
     panels = [(k,) if isinstance(k, str) else tuple(k) for k in (have if keys is None else keys)]
     if lost := [k for p in panels for k in p if k not in have]:
         raise KeyError(f"no {', '.join(lost)} in the log, which has {', '.join(have)}")
     cols = min(4, len(panels))
-    fig = Figure(figsize=(cols*width, math.ceil(len(panels)/cols)*width*.7), dpi=100, layout="constrained")
+    fig = new_figure(cols*width, math.ceil(len(panels)/cols)*width*.7)
     axes = fig.subplots(math.ceil(len(panels)/cols), cols, squeeze=False).ravel()
     for ax in axes[len(panels):]: ax.set_axis_off()
     for ax, panel in zip(axes, panels): _curves(ax, lines, panel, smooth, log_y)

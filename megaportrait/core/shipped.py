@@ -7,7 +7,7 @@ __all__ = ['label_nets', 'save_net', 'load_net', 'card', 'ship', 'halved', 'save
            'read_settings', 'read_config', 'open_model']
 
 # %% ../../nbs/core/08_shipped.ipynb #be72e652
-import hashlib, json, re
+import json, re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from torch import nn
 from .config import from_dict, to_dict, TrainCfg, tuples
 from .files import atomic_write, data_dir, load_json, markdown_table, save_json
 from .forms import check_form, shapes_of
-from .weights import Entry, fetch, read_tensors
+from .weights import digest_of, Entry, fetch, read_tensors
 
 # %% ../../nbs/core/08_shipped.ipynb #a24471f4
 def save_net(
@@ -138,7 +138,7 @@ def save_model(
     told = {}
     if on:
         base = model_folder(on)/'model.safetensors'
-        known, told = read_weights(base), dict(on=on, digest=_digest(base))
+        known, told = read_weights(base), dict(on=on, digest=digest_of(base))
         weights = {k: v for k, v in weights.items() if k not in known or not torch.equal(v, known[k])}
     save_json(Path(folder)/'config.json', to_dict(cfg or model.cfg))
     atomic_write(Path(folder)/'model.safetensors', lambda p: save_file(weights, p, told))
@@ -175,9 +175,6 @@ def model_folder(
     raise FileNotFoundError(f"there is no model '{name}'; give a folder with config.json and model.safetensors, or a "
                             f"name of {shipped} ({known})")
 
-def _digest(path):
-    with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
-
 def read_weights(
     path:Path, # model.safetensors
 ) -> dict: # name to tensor
@@ -191,7 +188,7 @@ def read_weights(
         raise ValueError(f'{path} is cut short or damaged ({e}); copy it again') from e
     if 'on' not in told: return own
     base = model_folder(told['on'])/'model.safetensors'
-    if _digest(base) != told['digest']:
+    if digest_of(base) != told['digest']:
         raise ValueError(f"{path} stands on {told['on']}, whose weights are others now; take both files from the same "
                          "version, or train it again")
     return read_weights(base) | own

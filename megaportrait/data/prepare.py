@@ -207,9 +207,8 @@ def prepare(
     limits = (dict(min_frames=1) if photos else {}) | limits | (STRICT_LIMITS if strict else {})
     cfg, out = PrepareCfg(**limits), Path(out)
     workers = os.cpu_count() if workers is None else workers
-    if workers < 0 or not 0 <= eval_fraction <= 1:
-        bad = f'eval_fraction={eval_fraction}: give a share from 0 to 1'
-        raise ValueError(f'workers={workers}: give 0 or more processes' if workers < 0 else bad)
+    if workers < 0: raise ValueError(f'workers={workers}: give 0 or more processes')
+    if not 0 <= eval_fraction <= 1: raise ValueError(f'eval_fraction={eval_fraction}: give a share from 0 to 1')
     takes = [t for t in find_footage(videos, identity, table, photos) if not _inside(t.path, out)]
     if not takes: raise ValueError(f'{videos} holds no files; give a folder of videos, or a video')
     takes = assign_splits(takes, eval_fraction, split)

@@ -10,6 +10,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from ..core.viz import new_figure
 
 # %% ../../nbs/losses/04_detail.ipynb #b4503e59
 def small(
@@ -77,8 +78,7 @@ def show_spectra(
     **x, # name for the legend = (B, 3, S, S), all of one size
 ): # a figure of matplotlib
     "Plot the mean power by frequency"
-    from matplotlib.figure import Figure # here, since animating needs this module and no charts
-    fig = Figure(figsize=(5, 2.6), dpi=100, layout='constrained')
+    fig = new_figure(5, 2.6)
     ax = fig.subplots()
     for name, v in x.items(): ax.loglog(range(1, v.shape[-1]//2), spectrum(v).mean(0)[1:], label=name)
     ax.axvline(v.shape[-1]/4, c='k', lw=.5, ls=':')

@@ -47,6 +47,8 @@ def _gaps(shape, ring):
     up, low = _pairs(ring)
     return (shape[:, low, 1] - shape[:, up, 1]).clamp_min(0)
 
+def _eye_width(shape, ring): return (shape[..., ring[0], :] - shape[..., ring[8], :]).norm(dim=-1)
+
 @dataclass
 class Resting:
     "What stays the same while a face moves, in the head's frame"
@@ -63,7 +65,7 @@ def resting(
 ) -> Resting:
     "Estimate a face at rest from all its frames"
     eyes = torch.stack([_gaps(shape, r).mean(1) for r in EYE_RINGS], 1)
-    widths = torch.stack([(shape[:, r[0]] - shape[:, r[8]]).norm(dim=1).median() for r in EYE_RINGS])
+    widths = torch.stack([_eye_width(shape, r).median() for r in EYE_RINGS])
     wide = eyes.quantile(.7, 0).maximum(_OPEN*widths)
     low = eyes.quantile(.02, 0)
     shut = torch.where(low < _LIDS*wide, low, .25*wide)
@@ -115,7 +117,7 @@ def _set_eye(shape, own, ring, iris, look, share):
 def _look(shape, ring, iris):
     "Where an iris is in its eye (T, 2): from the middle between the corners, in widths of the eye"
     a, b = shape[:, ring[0]], shape[:, ring[8]]
-    return (shape[:, iris[0]] - (a + b)/2)[:, :2]/(b - a).norm(dim=1, keepdim=True)
+    return (shape[:, iris[0]] - (a + b)/2)[:, :2]/_eye_width(shape, ring)[:, None]
 
 def _lids(driver, rest, reference):
     "How far each eye (2, T) is open, as a share of its own gap; differences too small for a wink are evened out"
@@ -126,7 +128,6 @@ def _lids(driver, rest, reference):
     wink = (((share[0] - share[1]).abs() - .3)/.3).clamp(0, 1)
     return ((both + wink*(share - both) - .12)/.88).clamp_min(0)
 
-def _eye_width(shape, ring): return (shape[ring[0]] - shape[ring[8]]).norm()
 
 _WIDE = .06 # gap of lips, 16 cm, beyond which a single picture does not tell what they are like when they rest
 
