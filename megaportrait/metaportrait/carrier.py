@@ -13,7 +13,7 @@ from torch import nn, Tensor
 from ..measure.metrics import see_faces
 from .config import PortraitCfg
 from ..nets.warp import CarriedFrame, carry
-from .openings import paint_mouth, prior_flow
+from .openings import paint_lids, paint_mouth, Prior, prior_flow
 from .transfer import head_shape, Resting, resting, transfer
 
 # %% ../../nbs/metaportrait/04_carrier.ipynb #7e665bb3
@@ -94,15 +94,16 @@ class Carrier(nn.Module):
         one = ((o[i:i + 1] for o in (a.marks, a.pose, marks, pose)) for i in range(len(a)))
         return torch.cat([transfer(*o, turn=self.turn) for o in one])
 
-    def prior(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> tuple[Tensor, Tensor]:
-        "Compute what landmarks determine: flow (B, S, S, 2), bare (B, 1, S, S)"
+    def prior(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> Prior:
+        "Compute what landmarks determine"
         return prior_flow(a.marks, marks_d, a.pose, pose_d, self.in_size, 0, self.points)
 
     def frame(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> CarriedFrame:
         "Paint the picture, and keep where it came from: here, from the prior alone"
-        flow, bare = self.prior(a, marks_d, pose_d)
-        moved = carry(a.x, flow)
-        return CarriedFrame(paint_mouth(moved, bare, marks_d, self.dark), flow, moved, 1 - bare)
+        prior = self.prior(a, marks_d, pose_d)
+        moved = prior.carry(a.x)
+        whole = paint_mouth(paint_lids(moved, prior.lids, marks_d), prior.bare, marks_d, self.dark)
+        return CarriedFrame(whole, prior.flow, moved, prior.known())
 
     def fold(self) -> 'Carrier':
         "Return the model for inference, unchanged"

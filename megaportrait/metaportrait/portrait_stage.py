@@ -104,7 +104,7 @@ class PortraitStage(PairStage):
                      id=1 - (st.loss_nets['face'](x, pose)*who).sum(1).mean(),
                      eyes=pixel_loss(eye_patches(x, pose), eye_patches(truth, pose), squared=True),
                      mouth=pixel_loss(mouth_patch(x, pose), mouth_patch(truth, pose), squared=True),
-                     keep=(o['painted'].abs()*(1 - o['bare'])).mean())
+                     keep=(o['painted'].abs()*o['known']).mean())
         if 'percept' in st.loss_nets: terms |= st.loss_nets['percept'](x, truth, pose)
         if 'critic' in st.nets and adversarial_on(st): terms |= adversarial_terms(st.nets['critic'], x, truth)
         return Losses(terms, truth, x.detach())

@@ -17,7 +17,7 @@ from .carrier import Carrier, Portrait
 from .config import PortraitCfg
 from .flow2d import Carried, FlowNet, free_of, halve, Modulated
 from ..nets.warp import CarriedFrame, carry
-from .openings import paint_mouth, prior_flow
+from .openings import paint_lids, paint_mouth, Prior, prior_flow
 from ..nets.layers import conv, resample
 
 # %% ../../nbs/metaportrait/06_refine.ipynb #df5b5e85
@@ -90,8 +90,10 @@ class MetaPortrait(Carrier):
     def avatar(self, x_s:Tensor, pose_s:Tensor, marks_s:Tensor|None=None) -> Portrait:
         return replace(super().avatar(x_s, pose_s, marks_s), who=face_vector(x_s, pose_s))
 
-    def prior(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> tuple[Tensor, Tensor]:
-        if not self.cfg.prior: return a.x.new_zeros(len(a), *a.x.shape[2:], 2), a.x.new_zeros(len(a), 1, *a.x.shape[2:])
+    def prior(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> Prior:
+        if not self.cfg.prior:
+            still, none = (a.x.new_zeros(len(a), *o) for o in ((*a.x.shape[2:], 2), (1, *a.x.shape[2:])))
+            return Prior(still, still, none, none, none.expand(-1, 2, -1, -1))
         return prior_flow(a.marks, marks_d, a.pose, pose_d, a.x.shape[-1], self.cfg.prior_n, self.points)
 
     def forward(self,
@@ -102,24 +104,25 @@ class MetaPortrait(Carrier):
         pose_d:Tensor, # (B, 4, 4)
         who:Tensor|None = None, # (B, 128) of `face_vector`, if it is known
     ) -> dict: # image (B, 3, S, S), carried, painted (B, 3, S, S), share (B, 1, S, S), bare, prior
-        prior, bare = self.prior(Portrait(x_s, pose_s, marks_s), marks_d, pose_d)
+        prior = self.prior(Portrait(x_s, pose_s, marks_s), marks_d, pose_d)
         who = face_vector(x_s, pose_s) if who is None else who
         near, full = self.cfg.size, x_s.shape[-1]
-        x, hint, holes = (_sized(o, near) for o in (x_s, prior.movedim(-1, 1), bare))
+        x, hint, holes = (_sized(o, near) for o in (x_s, prior.flow.movedim(-1, 1), prior.bare))
         c = self.flow(x, marks_s, marks_d, hint.movedim(1, -1), holes)
         paint, share = self.refine(x, c, holes, who*self.cfg.identity)
         moved, spare = _moved(marks_s, marks_d), 1.
         if self.cfg.prior: spare = free_of(marks_d, near, _SURE).movedim(-1, 1)
-        flow = prior + (moved*_sized(c.flow.movedim(-1, 1) - hint, full)).movedim(1, -1)
-        c = replace(c, flow=flow, image=carry(x_s, flow))
+        more = (moved*_sized(c.flow.movedim(-1, 1) - hint, full)).movedim(1, -1)
+        c = replace(c, flow=prior.flow + more, image=prior.carry(x_s, more))
         painted, share = (moved*_sized(o, full) for o in (spare*share*paint, spare*share))
-        plain = paint_mouth(c.image, bare, marks_d, self.dark) # as of the untrained animator
+        plain = paint_lids(c.image, prior.lids, marks_d) # both as of the untrained animator
+        plain = paint_mouth(plain, prior.bare, marks_d, self.dark)
         image = (plain + painted).clamp(0, 1)
-        return dict(image=image, carried=c, painted=painted, share=share, bare=bare, prior=prior)
+        return dict(image=image, carried=c, painted=painted, share=share, known=prior.known(), prior=prior.flow)
 
     def frame(self, a:Portrait, marks_d:Tensor, pose_d:Tensor) -> CarriedFrame:
         o = self(a.x, a.marks, marks_d, a.pose, pose_d, a.who)
-        return CarriedFrame(o['image'], o['carried'].flow, o['carried'].image, (1 - o['share'])*(1 - o['bare']))
+        return CarriedFrame(o['image'], o['carried'].flow, o['carried'].image, (1 - o['share'])*o['known'])
 
 def load_portrait(
     name, # a folder, or the name of weights that the repository ships
