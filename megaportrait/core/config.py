@@ -115,10 +115,10 @@ def from_dict(
     like = {f.name: f.default for f in dataclasses.fields(kind)}
     given = {k: v for k, v in d.items() if k not in ('format', 'stage')}
     if unknown := sorted(set(given) - set(like)):
-        near = [f'{k} (did you mean {", ".join(o)}?)' if (o := difflib.get_close_matches(k, like)) else k
-                for k in unknown]
-        raise ValueError(f'no such field in a configuration: {", ".join(near)}; correct or remove it; there are '
-                         f'{", ".join(like)}')
+        near = {k: ', '.join(difflib.get_close_matches(k, like)) for k in unknown}
+        said = ', '.join(f'{k} (did you mean {o}?)' if o else k for k, o in near.items())
+        every = '' if all(near.values()) else f'; there are {", ".join(like)}'
+        raise ValueError(f'no such field in a configuration: {said}; correct or remove it{every}')
     return kind(**{k: _fitting(k, v, like[k]) for k, v in given.items()})
 
 def derive(

@@ -65,7 +65,7 @@ def resting(
 ) -> Resting:
     "Estimate a face at rest from all its frames"
     eyes = torch.stack([_gaps(shape, r).mean(1) for r in EYE_RINGS], 1)
-    widths = torch.stack([_eye_width(shape, r).median() for r in EYE_RINGS])
+    widths = torch.stack([_eye_width(shape, r).quantile(.5) for r in EYE_RINGS])
     wide = eyes.quantile(.7, 0).maximum(_OPEN*widths)
     low = eyes.quantile(.02, 0)
     shut = torch.where(low < _LIDS*wide, low, .25*wide)

@@ -160,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--run', default='', help='run folder; default: runs/STAGE-PRESET; with all: the folder that '
                                              'holds the run folders')
     p.add_argument('--base', default='', help='what a later stage builds on: a run folder, or the name of weights that '
-                                              'the repository ships')
+                                              'the repository ships; default: tiny-base, for presets of 64 px')
     p.add_argument('--from', dest='start', default='', help='start a new run with the weights, and without --preset '
                                                             'the settings, of this one: a run folder, a checkpoint '
                                                             'in it, or the name of shipped weights')

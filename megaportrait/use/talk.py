@@ -97,7 +97,6 @@ def _long_enough(sound, name):
 
 def _sound_of(speech, text, voice, folder):
     "Return the sound, and the file that it is in"
-    if bool(text) == bool(speech): raise ValueError('give either a recording, or a text with --text')
     if not text: return _long_enough(read_sound(speech), speech), Path(speech)
     said = speak(text, voice).sound
     write_sound(folder/'speech.wav', said)
@@ -155,6 +154,8 @@ def talk(
     progress:bool = True,     # show a bar
 ) -> dict: # out, frames, seconds, fps
     "Make a portrait speak"
+    if bool(text) == bool(speech):
+        raise ValueError('give either a recording, or a text with --text; a recording stands before the output')
     _check_wish(gaze, mood, head)
     out = check_out(out, photo, *([speech] if speech else []))
     with tempfile.TemporaryDirectory() as tmp, ExitStack() as stack:
