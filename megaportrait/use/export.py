@@ -88,9 +88,14 @@ def _onnx(program, path, names, about):
     "Write ONNX; its packages are an extra of the install"
     if lack := [o for o in ('onnx', 'onnxscript') if not find_spec(o)]:
         raise ImportError(f"ONNX files need the package {lack[0]}: pip install 'megaportrait[export]', or write a .pt2")
+    from onnxscript import optimizer
     said = dict(input_names=list(names), output_names=['x_sd'])
-    said |= dict(dynamo=True, opset_version=_OPSET, verbose=False, custom_translation_table=translations())
+    said |= dict(dynamo=True, opset_version=_OPSET, verbose=False, optimize=False,
+                 custom_translation_table=translations())
     out = torch.onnx.export(program, **said)
+    optimizer.fold_constants(out.model) # first, since the rules look at every node
+    optimizer.remove_unused_nodes(out.model)
+    optimizer.optimize_ir(out.model, num_iterations=1)
     out.model.metadata_props.update(about)
     atomic_write(path, lambda p: out.save(p))
 

@@ -118,9 +118,11 @@ def _svd(A, full_matrices=False, compute_uv=True, driver=None):
     op, _ = _onnx_operators()
     eye = op.Reshape(op.Constant(value_floats=[1., 0., 0., 0., 1., 0., 0., 0., 1.]), _whole(3, 3))
     top = op.Reshape(op.Constant(value_floats=[1.]*3 + [0.]*3), _whole(6, 1))
-    c = list(op.Split(op.Concat(A, op.Expand(eye, op.Shape(A)), axis=-2), axis=-1, num_outputs=3))
+    both = op.Concat(A, op.Expand(eye, op.Shape(A)), axis=-2)
+    c = [_part(both, k, k + 1, -1) for k in range(3)]
     for p, q in ((0, 1), (0, 2), (1, 2))*_SWEEPS: c[p], c[q] = _turned(c[p], c[q], top)
-    US, V = op.Split(op.Concat(*c, axis=-1), axis=-2, num_outputs=2)
+    both = op.Concat(*c, axis=-1)
+    US, V = _part(both, 0, 3, -2), _part(both, 3, 6, -2)
     S = op.ReduceL2(US, _whole(-2), keepdims=0)
     large, order = op.TopK(S, _whole(3), axis=-1)
     order = op.Expand(op.Unsqueeze(order, _whole(-2)), op.Shape(A))
