@@ -75,10 +75,9 @@ def _outside(ring, was, above, gap):
     far = torch.where(far < 2*keep, keep + far.clamp_min(0).square()/(4*keep), far)
     return torch.where(above, up - far, low + far)
 
-def _sides(deep, gap):
-    "Depth (2, B, N) below the upper edge of a pixel, and of its mirror image in the nearest edge, which is that far"
-    edge = torch.where(gap > _PARTED, gap*(deep > gap/2), gap/2)
-    return torch.stack([deep, 2*edge - deep]), (deep - edge).abs()
+def _edge_below(deep, gap):
+    "How far (B, N) below a pixel the nearest edge of an opening is; negative above"
+    return torch.where(gap > _PARTED, gap*(deep > gap/2), gap/2) - deep
 
 def _open(deep, gap): return (gap > _PARTED) & (deep > 0) & (deep < gap)
 
@@ -94,36 +93,33 @@ def _lid(u, above, own, gap, pixel):
     return torch.stack([skin, lashes], -1)*(closes/.02).clamp(0, 1)[..., None]
 
 def _eye_places(place, p, marks_s, marks_d, ring, pixel):
-    "Places (B, N, 2) on a pixel's side of the eyelids, and on the other; how far the edge is (B, N); `_lid` (B, N, 2)"
+    "Places (B, N, 2) on a pixel's side of the eyelids; how far below it an edge is (B, N); `_lid` (B, N, 2)"
     (u, v, up, low), was = _opening_at(marks_d, ring, p), _opening_at(marks_s, ring, place)
-    gap, middle = low - up, (was[2] + was[3])/2
-    deep, far = _sides(v - up, gap)
+    gap, middle, deep = low - up, (was[2] + was[3])/2, v - up
     into = torch.minimum(torch.maximum(was[1], torch.minimum(was[2] + _WITHIN, middle)),
                          torch.maximum(was[3] - _WITHIN, middle))
     at = torch.where(_open(deep, gap), into, _outside(ring, was, deep < gap/2, gap))
-    eye, lid = (u > 0) & (u < 1), _lid(u, (gap < _PARTED)*gap/2 - deep[0], was[3] - was[2], gap, pixel)
-    places = (_position(marks_s, ring, was[0], o).where(eye[..., None], place) for o in at)
-    return *places, far.where(eye, torch.inf), lid
+    eye, lid = (u > 0) & (u < 1), _lid(u, (gap < _PARTED)*gap/2 - deep, was[3] - was[2], gap, pixel)
+    place = _position(marks_s, ring, was[0], at).where(eye[..., None], place)
+    return place, _edge_below(deep, gap).where(eye, torch.inf), lid
 
 def _mouth_places(place, p, marks_s, marks_d, size):
     "The same with lips on lips and teeth where they were; and bare (B, N): inside that the source does not show"
     (u, v, up, low), was = _opening_at(marks_d, MOUTH_RING, p), _opening_at(marks_s, MOUTH_RING, place)
-    gap, (up_s, low_s) = low - up, _heights(marks_s, MOUTH_RING, u).unbind(1)
-    own, mouth, (deep, far) = (low_s - up_s).clamp_min(0), (u > 0) & (u < 1), _sides(v - up, gap)
+    gap, deep, (up_s, low_s) = low - up, v - up, _heights(marks_s, MOUTH_RING, u).unbind(1)
+    own, mouth, inside = (low_s - up_s).clamp_min(0), (u > 0) & (u < 1), _open(deep, gap)
     teeth = up_s + torch.minimum(deep + _WITHIN, torch.maximum(own - _WITHIN, own/2))
-    at = torch.where(_open(deep, gap), teeth, _outside(MOUTH_RING, was, deep < gap/2, gap))
-    across = torch.where(_open(deep, gap), u, was[0])
-    deep = deep[0]
+    at = torch.where(inside, u, was[0]), torch.where(inside, teeth, _outside(MOUTH_RING, was, deep < gap/2, gap))
     soft = torch.minimum(deep, gap - deep)*size/2 + .5
     bare = soft.clamp(0, 1)*((torch.minimum(deep, gap) - own)*100).clamp(0, 1)*(gap/_PARTED - 1).clamp(0, 1)*mouth
-    places = (_position(marks_s, MOUTH_RING, *o).where(mouth[..., None], place) for o in zip(across, at))
-    return *places, far.where(mouth, torch.inf), bare
+    place = _position(marks_s, MOUTH_RING, *at).where(mouth[..., None], place)
+    return place, _edge_below(deep, gap).where(mouth, torch.inf), bare
 
 @dataclass(frozen=True)
 class Prior:
     "What landmarks determine about where pixels come from: two places for a pixel that an edge divides"
     flow:Tensor   # (B, S, S, 2) offset to the place in the source, crop coordinates
-    beyond:Tensor # (B, S, S, 2) offset to what is on the other side of the nearest edge
+    beyond:Tensor # (B, S, S, 2) the same for its upper or lower end, if the nearest edge divides it
     share:Tensor  # (B, 1, S, S) in [0, .5]: how much of the pixel is beyond the edge
     bare:Tensor   # (B, 1, S, S) in [0, 1]: inside of a mouth that the source does not show
     lids:Tensor   # (B, 2, S, S) in [0, 1]: skin of closing eyelids that the source does not show, and their lashes
@@ -151,10 +147,13 @@ def _keep_sides(
     for ring in EYE_RINGS:
         place, *o = _eye_places(place, p, marks_s, marks_d, ring, 2/S)
         eyes.append(o)
-    place, other, far, bare = _mouth_places(place, p, marks_s, marks_d, S)
-    for o, edge, _ in eyes: other, far = o.where((edge < far)[..., None], other), torch.minimum(far, edge)
-    share, lids = (.5 - far*S/2).clamp_min(0), torch.maximum(*(o[2] for o in eyes))
-    flow, beyond = ((o - p).view_as(flow) for o in (place, other))
+    place, below, bare = _mouth_places(place, p, marks_s, marks_d, S)
+    for edge, _ in eyes: below = torch.where(edge.abs() < below.abs(), edge, below)
+    share, lids = (.5 - below.abs()*S/2).clamp_min(0), torch.maximum(*(lid for _, lid in eyes))
+    flow = (place - p).view_as(flow)
+    half = flow.new_tensor([0., 1/S]) # the way to the neighbour, as far as this pixel reaches
+    higher, lower = (flow[:, torch.arange(S).add(k).clamp(0, S - 1)] + k*half for k in (-1, 1))
+    beyond = torch.where((below > 0).view(B, S, S, 1), lower, higher)
     return Prior(flow, beyond, share.view(B, 1, S, S), bare.view(B, 1, S, S), lids.mT.view(B, 2, S, S))
 
 @torch.no_grad()
@@ -212,24 +211,28 @@ def paint_mouth(
 _CREASES = (30, 29, 27, 28, 56), (260, 259, 257, 258, 286)
 _BELOW_BROWS = (225, 224, 223, 222, 221), (445, 444, 443, 442, 441)
 
+def _lid_colours(x, marks):
+    "Colours (B, 2, 3, H, W) of the skin of the nearest eyelid and of its lashes, on a coarse grid"
+    S = x.shape[-1]
+    g = identity_grid((1, (n := max(1, S//4)), n), x.device)[0, 0, ..., :2].reshape(1, -1, 2).expand(len(x), -1, -1)
+    blurred, eyes = F.avg_pool2d(x, max(1, S//64)), []
+    def look(at): return F.grid_sample(blurred, at[:, None].to(x), padding_mode='border', align_corners=False)[:, :, 0]
+    for ring, a, b in zip(EYE_RINGS, _CREASES, _BELOW_BROWS):
+        at = (marks[:, list(a), :2] + marks[:, list(b), :2])/2
+        (u, _, down), colours = _frame(marks, ring, g), look(at)
+        near = (-((u[:, None] - _frame(marks, ring, at)[0][..., None])/.3).square()).softmax(1)
+        dark = look(marks[:, list(ring[2:7]), :2] - .012*down).amin(-1).mean(1)/colours.mean((1, 2)).clamp_min(.01)
+        tint = colours @ near
+        eyes.append(((u - .5).abs(), torch.stack([tint, tint*(.7*dark[:, None, None]**2).clamp(.12, 1)], 1)))
+    (far, one), (other_far, other) = eyes
+    return one.where((far < other_far)[:, None, None], other).unflatten(-1, (n, n))
+
 def paint_lids(
     x:Tensor, # (B, 3, S, S) carried
     lids:Tensor, # (B, 2, S, S) of `prior_flow`
     marks_d:Tensor, # (B, 478, 3)
 ) -> Tensor: # (B, 3, S, S)
     "Paint skin and lashes of eyelids that close further than the source shows"
-    S = x.shape[-1]
-    p = identity_grid((1, S, S), x.device)[0, 0, ..., :2].reshape(1, -1, 2).expand(len(x), -1, -1)
-    blurred = F.avg_pool2d(x, max(1, S//64))
-    def look(at): return F.grid_sample(blurred, at[:, None].to(x), padding_mode='border', align_corners=False)[:, :, 0]
-    (skin, lashes), here = lids.flatten(2)[:, :, None].unbind(1), x.flatten(2)
-    for ring, a, b in zip(EYE_RINGS, _CREASES, _BELOW_BROWS):
-        at = (marks_d[:, list(a), :2] + marks_d[:, list(b), :2])/2
-        (u, _, down), colours = _frame(marks_d, ring, p), look(at)
-        near = (-((u[:, None] - _frame(marks_d, ring, at)[0][..., None])/.3).square()).softmax(1)
-        tint = colours @ near
-        dark = look(marks_d[:, list(ring[2:7]), :2] - .012*down).amin(-1).mean(1)/colours.mean((1, 2)).clamp_min(.01)
-        eye = (u > 0) & (u < 1)
-        here = torch.lerp(here, tint, skin*eye[:, None])
-        here = torch.lerp(here, tint*(.7*dark[:, None, None]**2).clamp(.12, 1), lashes*eye[:, None])
-    return here.view_as(x)
+    for colour, share in zip(_lid_colours(x, marks_d).unbind(1), lids.split(1, 1)):
+        x = torch.lerp(x, F.interpolate(colour, x.shape[2:], mode='bilinear'), share)
+    return x
