@@ -12,7 +12,7 @@ import torch
 from torch import nn, Tensor
 from ..measure.metrics import see_faces
 from .config import PortraitCfg
-from ..nets.warp import CarriedFrame, carry
+from ..nets.warp import CarriedFrame
 from .openings import paint_lids, paint_mouth, Prior, prior_flow
 from .transfer import head_shape, Resting, resting, transfer
 

@@ -152,8 +152,8 @@ def _keep_sides(
     share, lids = (.5 - below.abs()*S/2).clamp_min(0), torch.maximum(*(lid for _, lid in eyes))
     flow = (place - p).view_as(flow)
     half = flow.new_tensor([0., 1/S]) # the way to the neighbour, as far as this pixel reaches
-    higher, lower = (flow[:, torch.arange(S).add(k).clamp(0, S - 1)] + k*half for k in (-1, 1))
-    beyond = torch.where((below > 0).view(B, S, S, 1), lower, higher)
+    higher, lower = torch.cat([flow[:, :1], flow[:, :-1]], 1), torch.cat([flow[:, 1:], flow[:, -1:]], 1)
+    beyond = torch.where((below > 0).view(B, S, S, 1), lower + half, higher - half)
     return Prior(flow, beyond, share.view(B, 1, S, S), bare.view(B, 1, S, S), lids.mT.view(B, 2, S, S))
 
 @torch.no_grad()
